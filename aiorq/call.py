@@ -1,0 +1,221 @@
+"""A call on its way to a worker: function, arguments, and RQ's bytes for them.
+
+RQ stores `zlib(serializer.dumps((func_name, instance, args, kwargs)))`. A function travels as its dotted name, a method as
+the pickled object and the method's name. Only the process that runs the job turns the bytes back into a call.
+"""
+
+from __future__ import annotations
+
+import builtins
+import functools
+import importlib
+import inspect
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, Final
+
+from aiorq.errors import (
+    DeserializationError,
+    FunctionNotFoundError,
+    PayloadTooLargeError,
+    SerializationError,
+    UnserializableFunctionError,
+)
+from aiorq.serializers import Serializer
+
+MAX_PAYLOAD: Final = 64 * 1024 * 1024
+"""Bytes of a call, uncompressed, that are accepted by default."""
+_DESCRIBED_ARGUMENT: Final = 75  # characters of an argument in a description (RQ)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a job calls: `func_name`, on `instance` if there is one, with `args` and `kwargs`."""
+
+    func_name: str
+    instance: object | None
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+    def __str__(self) -> str:
+        """The call as text, each argument cut to 75 characters, keywords sorted (RQ's description)."""
+        shown = [_shorten(repr(arg)) for arg in self.args]
+        shown += [f"{name}={_shorten(repr(value))}" for name, value in sorted(self.kwargs.items())]
+        return f"{self.func_name}({', '.join(shown)})"
+
+
+def make_call(func: object, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> Call:
+    """Describe a call of `func`: a function, a builtin, a bound or static method, a callable object, or a dotted text.
+
+    Raises:
+        TypeError: `func` is a coroutine, a class, or nothing that can be called.
+        UnserializableFunctionError: a lambda, a function inside a function, or one of `__main__`, which no worker could
+            import (a ValueError, as in RQ).
+    """
+    name, instance = _name(func)
+    return Call(name, instance, tuple(args), dict(kwargs or {}))
+
+
+def _name(func: object) -> tuple[str, object | None]:
+    if isinstance(func, str):
+        if not func.strip("."):
+            raise ValueError("the name of a function must not be empty")
+        return func, None
+    if inspect.iscoroutine(func):
+        name = func.__qualname__
+        func.close()
+        raise TypeError(f"pass the function, not its call: enqueue({name}, ...) instead of enqueue({name}(...))")
+    if inspect.isawaitable(func):
+        raise TypeError(f"pass the function, not its call: {type(func).__name__} is something to await")
+    if inspect.ismethod(func):
+        return func.__name__, func.__self__
+    if inspect.isbuiltin(func) and not isinstance(func.__self__, ModuleType | None):
+        return func.__name__, func.__self__
+    if inspect.isfunction(func) or inspect.isbuiltin(func):
+        return _function_name(func), None
+    if inspect.isclass(func) or not callable(func):
+        raise TypeError(f"expected a function, a callable object or a text, not {func!r}")
+    wrapped = func.func if isinstance(func, functools.partial) else func
+    if inspect.isfunction(wrapped):
+        _function_name(wrapped)
+    return "__call__", func
+
+
+def _function_name(func: Any) -> str:
+    module, name = func.__module__, func.__qualname__
+    if module == "__main__":
+        raise UnserializableFunctionError(
+            f"functions from the __main__ module cannot be processed by workers: move {name} to a module that the worker "
+            "can import"
+        )
+    if "<" in name:
+        what = "a lambda" if name.endswith("<lambda>") else f"{func.__name__}, defined inside a function,"
+        raise UnserializableFunctionError(
+            f"{what} has no name that a worker could import; define a function at the top level of {module}"
+        )
+    return f"{module}.{name}"
+
+
+def encode_call(call: Call, serializer: Serializer, limit: int = MAX_PAYLOAD) -> bytes:
+    """The bytes of a call, as RQ stores them.
+
+    Args:
+        call: what to encode.
+        serializer: the one that the queue's workers use too.
+        limit: the most bytes before compression.
+
+    Raises:
+        SerializationError: an argument cannot be serialised; `path` names it.
+        PayloadTooLargeError: more bytes than `limit`.
+    """
+    try:
+        raw = serializer.dumps((call.func_name, call.instance, call.args, call.kwargs))
+    except Exception as error:
+        path, cause = _culprit(call, serializer) or ("", error)
+        where = path or "its arguments"
+        raise SerializationError(
+            f"cannot enqueue {call.func_name}: {where} cannot be serialised ({type(cause).__name__}: {_shorten(str(cause), 200)})",
+            path,
+        ) from error
+    if len(raw) > limit:
+        raise PayloadTooLargeError(f"cannot enqueue {call.func_name}: the call has {len(raw)} bytes, more than {limit}")
+    return zlib.compress(raw)
+
+
+def _culprit(call: Call, serializer: Serializer) -> tuple[str, Exception] | None:
+    parts = [("the object whose method it is", call.instance)]
+    parts += [(f"args[{index}]", value) for index, value in enumerate(call.args)]
+    parts += [(f"kwargs[{name!r}]", value) for name, value in call.kwargs.items()]
+    for path, value in parts:
+        try:
+            serializer.dumps(value)
+        except Exception as error:
+            return path, error
+    return None
+
+
+def decode_call(data: bytes, serializer: Serializer, limit: int = MAX_PAYLOAD) -> Call:
+    """Turn a job's bytes into a call. Bytes that are not compressed are taken as they are, as RQ does.
+
+    With pickle this runs code of whoever enqueued the job.
+
+    Raises:
+        DeserializationError: the bytes are damaged, of another serializer, larger than `limit` when inflated, or name
+            something that cannot be imported.
+    """
+    raw = _inflate(data, limit)
+    try:
+        func_name, instance, args, kwargs = serializer.loads(raw)
+        return Call(str(func_name), instance, tuple(args), dict(kwargs))
+    except Exception as error:
+        raise DeserializationError(
+            f"the call cannot be read with {type(serializer).__name__}: {type(error).__name__}: {_shorten(str(error), 200)}"
+        ) from error
+
+
+def _inflate(data: bytes, limit: int) -> bytes:
+    inflater = zlib.decompressobj()
+    try:
+        raw = inflater.decompress(data, limit + 1)
+    except zlib.error:
+        return data
+    if len(raw) > limit:
+        raise DeserializationError(f"the call has more than {limit} bytes when inflated")
+    if not inflater.eof:
+        raise DeserializationError("the call is truncated")
+    return raw
+
+
+def resolve(call: Call) -> Callable[..., Any]:
+    """The function that a call names, imported.
+
+    Raises:
+        FunctionNotFoundError: nothing of that name can be imported, or it is not a function.
+    """
+    if call.instance:  # an object that is falsy is looked up by name, as in RQ
+        found = getattr(call.instance, call.func_name, None)
+        if not callable(found):
+            raise FunctionNotFoundError(f"{type(call.instance).__name__} has no method {call.func_name}")
+        return found  # type: ignore[no-any-return]
+    found = import_name(call.func_name)
+    if inspect.isclass(found) or not callable(found):
+        kind = "a class" if inspect.isclass(found) else f"a {type(found).__name__}"
+        raise FunctionNotFoundError(f"{call.func_name} is {kind}, not a function")
+    return found  # type: ignore[no-any-return]
+
+
+def import_name(name: str) -> object:
+    """What a dotted text names: an attribute of the longest importable module, or a builtin (RQ's rule).
+
+    Raises:
+        FunctionNotFoundError: with the import errors that were met.
+    """
+    parts = name.split(".")
+    failure: ImportError | None = None
+    for split in range(len(parts) - 1, 0, -1):
+        module_name = ".".join(parts[:split])
+        try:
+            found: object = importlib.import_module(module_name)
+        except ImportError as error:
+            # A missing module says less than an import that failed inside a module that exists.
+            if failure is None or not isinstance(error, ModuleNotFoundError):
+                failure = error
+            continue
+        except ValueError as error:  # an empty part, as in "a..b"
+            raise FunctionNotFoundError(f"{name!r} is not the dotted name of a function") from error
+        for attribute in parts[split:]:
+            try:
+                found = getattr(found, attribute)
+            except AttributeError as error:
+                raise FunctionNotFoundError(f"{name}: {error}") from failure or error
+        return found
+    if len(parts) == 1 and hasattr(builtins, name):
+        return getattr(builtins, name)
+    reason = f": {failure}" if failure else ": give it as module.function"
+    raise FunctionNotFoundError(f"cannot import {name}{reason}") from failure
+
+
+def _shorten(text: str, length: int = _DESCRIBED_ARGUMENT) -> str:
+    return text if len(text) <= length else text[:length] + "..."

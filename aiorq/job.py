@@ -1,0 +1,315 @@
+"""A job: its attributes as last read, and what can be asked of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Generic, TypeVar, cast
+
+from redis.asyncio import Redis
+
+from aiorq.call import make_call
+from aiorq.current import CurrentRun, current_run
+from aiorq.errors import InvalidJobOperation
+from aiorq.options import JobOptions
+from aiorq.record import JobRecord
+from aiorq.result import Result
+from aiorq.status import JobStatus
+from aiorq.store import jobs, queues, results
+from aiorq.store.base import Store, store_of
+from aiorq.store.connection import connect_as
+
+R = TypeVar("R")
+
+
+class Job(JobRecord, Generic[R]):
+    """A call that is to run, runs or ran in a worker.
+
+    Attributes show what the object last read or was made with and never ask Redis; methods that ask are coroutines.
+    """
+
+    def __init__(
+        self,
+        id: str | None = None,  # noqa: A002 - RQ's name
+        connection: Redis | str | None = None,
+        serializer: object | None = None,
+        *,
+        prefix: str | None = None,
+    ) -> None:
+        """Make a job object without reading anything; `Job.create`, `Job.fetch` and `queue.enqueue` are the usual ways.
+
+        Args:
+            id: 1 to 255 letters, digits, `_` or `-`; None for a random one.
+            connection: a client, a URL, or None for the environment's.
+            serializer: name, dotted path or object with `dumps` and `loads`; None for pickle.
+            prefix: of all keys; None for the environment's.
+        """
+        super().__init__(id, serializer)
+        self.has_fresh_id: bool = id is None
+        """The id was made at random by this object and was not sent to Redis yet."""
+        self._connection: Redis | str | None = connection
+        self._prefix = prefix
+        self._store: Store | None = None
+
+    @property
+    def store(self) -> Store:
+        """Where the job lives. Connects nothing; needs a running event loop when first used."""
+        if self._store is None:
+            self._store = store_of(self._connection, self._prefix)
+        return self._store
+
+    @property
+    def connection(self) -> Redis:
+        """The client that the job uses."""
+        return self.store.connection
+
+    @property
+    def key(self) -> str:
+        """The key of the job's hash."""
+        return self.store.keys.job(self.id)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.id!r}, {self.description!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, JobRecord) and other.id == self.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    @classmethod
+    def create(
+        cls,
+        func: Callable[..., Any] | str,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        connection: Redis | str | None = None,
+        result_ttl: int | str | None = None,
+        ttl: int | str | None = None,
+        status: JobStatus | None = None,
+        description: str | None = None,
+        timeout: int | str | None = None,
+        id: str | None = None,  # noqa: A002 - RQ's name
+        origin: str = "",
+        meta: Mapping[str, Any] | None = None,
+        failure_ttl: int | str | None = None,
+        serializer: object | None = None,
+        group_id: str | None = None,
+        *,
+        prefix: str | None = None,
+    ) -> Job[Any]:
+        """Make a job without enqueueing it; `queue.enqueue_job` does that. Nothing is written.
+
+        Durations are seconds or texts such as `90`, `15m`, `2h`, `1d`; see `JobOptions` for their meaning.
+
+        Raises:
+            TypeError, ValueError: a bad function, id or duration.
+            SerializationError: an argument cannot be serialised.
+        """
+        options = JobOptions(
+            job_timeout=cast("int | None", timeout),
+            result_ttl=cast("int | None", result_ttl),
+            failure_ttl=cast("int | None", failure_ttl),
+            ttl=cast("int | None", ttl),
+            description=description,
+            job_id=id,
+            meta=meta,
+        )
+        job: Job[Any] = cls(id, connection, serializer, prefix=prefix)
+        job.set_call(make_call(func, args or (), kwargs), options)
+        job.origin = origin
+        job.group_id = group_id
+        job.status = JobStatus(status or JobStatus.CREATED)
+        return job
+
+    @classmethod
+    async def exists(cls, job_id: str, connection: Redis | str | None = None, *, prefix: str | None = None) -> bool:
+        """Whether there is a job of that id."""
+        return await jobs.exists(store_of(connection, prefix), job_id)
+
+    @classmethod
+    async def fetch(
+        cls,
+        id: str,  # noqa: A002 - RQ's name
+        connection: Redis | str | None = None,
+        serializer: object | None = None,
+        *,
+        prefix: str | None = None,
+    ) -> Job[Any]:
+        """Read a job; an id of the form `job:execution` is accepted.
+
+        Raises:
+            NoSuchJobError: there is none.
+            CorruptJobError: what Redis holds cannot be read; the error names the field.
+        """
+        job: Job[Any] = cls(id.partition(":")[0], connection, serializer, prefix=prefix)
+        await job.refresh()
+        return job
+
+    @classmethod
+    async def fetch_many(
+        cls,
+        job_ids: Sequence[str],
+        connection: Redis | str | None = None,
+        serializer: object | None = None,
+        *,
+        prefix: str | None = None,
+    ) -> list[Job[Any] | None]:
+        """Read jobs in one round trip; None for those that do not exist.
+
+        Raises:
+            CorruptJobError: one of them cannot be read.
+        """
+        store = store_of(connection, prefix)
+        ids = [job_id.partition(":")[0] for job_id in job_ids]
+        found: list[Job[Any] | None] = []
+        for job_id, fields in zip(ids, await jobs.fetch_many(store, ids), strict=True):
+            found.append(None if fields is None else cls.restore(job_id, fields, store, serializer))
+        return found
+
+    @classmethod
+    def restore(cls, job_id: str, fields: Mapping[bytes, bytes], store: Store, serializer: object | None = None) -> Job[Any]:
+        """Make a job from the fields of its hash.
+
+        Raises:
+            CorruptJobError: a field cannot be read.
+        """
+        job: Job[Any] = cls(job_id, store.connection, serializer, prefix=store.keys.prefix)
+        job.decode(fields)
+        return job
+
+    async def refresh(self) -> None:
+        """Read all attributes anew.
+
+        Raises:
+            NoSuchJobError: the job does not exist (any more).
+            CorruptJobError: a field cannot be read.
+        """
+        self.decode(await jobs.fetch(self.store, self.id))
+        self.has_fresh_id = False
+
+    async def get_status(self, refresh: bool = True) -> JobStatus:
+        """The state of the job, read from Redis unless `refresh` is False.
+
+        Raises:
+            InvalidJobOperation: the job does not exist (any more).
+            CorruptJobError: its status is no state.
+        """
+        if refresh:
+            raw = await jobs.field(self.store, self.id, "status")
+            if raw is None:
+                raise InvalidJobOperation(f"job {self.id!r} has no status: it does not exist (any more)")
+            self.status = self.decode_status(raw)
+        return self.status
+
+    async def get_meta(self, refresh: bool = True) -> dict[str, Any]:
+        """The caller's data, read from Redis unless `refresh` is False."""
+        if refresh:
+            self.decode_meta(await jobs.field(self.store, self.id, "meta") or b"")
+        return self.meta
+
+    async def save_meta(self) -> None:
+        """Write `meta` and nothing else.
+
+        Raises:
+            InvalidJobOperation: the job does not exist (any more).
+            SerializationError: `meta` cannot be serialised.
+        """
+        if not await jobs.save(self.store, self.id, {"meta": self.encode_meta()}):
+            raise InvalidJobOperation(f"the meta of job {self.id!r} cannot be saved: the job does not exist (any more)")
+
+    async def save(self, include_meta: bool = True) -> None:
+        """Write all attributes, creating the job where it does not exist. The job is put on no queue and changes no state.
+
+        Args:
+            include_meta: write `meta` too.
+        """
+        fields = self.encode()
+        if not include_meta:
+            fields.pop("meta", None)
+        await jobs.save(self.store, self.id, fields, create=True)
+        self.has_fresh_id = False
+
+    async def get_position(self) -> int | None:
+        """The job's index in its queue, 0 for the front; None when it is not waiting there."""
+        return await queues.position(self.store, self.origin, self.id) if self.origin else None
+
+    async def delete(self) -> None:
+        """Delete the job with its results, in whatever state it is. A run of it is ended by its worker; its outcome is refused."""
+        await jobs.delete(self.store, [self.id])
+
+    async def latest_result(self, timeout: float = 0) -> Result[R] | None:
+        """The newest outcome.
+
+        Args:
+            timeout: seconds to wait for one where there is none yet.
+
+        Returns:
+            None when there is none (within that time).
+        """
+        if timeout > 0:
+            entry = await results.wait(self.store, self.id, timeout)
+        else:
+            entry = await results.latest(self.store, self.id)
+        return None if entry is None else Result(self.id, entry.id, entry.fields, self.serializer)
+
+    async def results(self) -> list[Result[R]]:
+        """The outcomes that are kept, about ten, newest first."""
+        entries = await results.all_of(self.store, self.id)
+        return [Result(self.id, entry.id, entry.fields, self.serializer) for entry in entries]
+
+    async def return_value(self, refresh: bool = False) -> R | None:
+        """What the function returned, None unless the newest outcome is a success.
+
+        Args:
+            refresh: accepted as in RQ; Redis is asked each time.
+
+        Raises:
+            DeserializationError: the value cannot be read here.
+        """
+        result = await self.latest_result()
+        return result.return_value if result is not None and result.type is Result.Type.SUCCESSFUL else None
+
+    def mark_enqueued(self, queue: str, moment: datetime) -> None:
+        """Note that the job was put on a queue at that moment."""
+        self.origin = queue
+        self.status = JobStatus.QUEUED
+        self.enqueued_at = moment
+        self.has_fresh_id = False
+
+    def fields_to_enqueue(self) -> dict[str, str | bytes | int]:
+        """The fields that an enqueue writes; the script adds `status` and `enqueued_at`."""
+        fields = self.encode()
+        del fields["status"]
+        fields.pop("enqueued_at", None)
+        return fields
+
+
+def get_current_job() -> Job[Any] | None:
+    """The job whose function or callback runs here, None outside of one.
+
+    It shows the attributes that the job had when it was claimed; its methods connect to Redis when they are first used.
+    """
+    run = current_run.get()
+    if run is None:
+        return None
+    # A process that runs a job has no event loop of its own: each loop that asks gets a job with its own connection.
+    try:
+        loop: object = asyncio.get_running_loop()
+    except RuntimeError:
+        loop = None
+    kind = f"async {id(loop)}"
+    job = run.handles.get(kind)
+    if job is None:
+        job = run.handles[kind] = _current(run)
+    return cast("Job[Any]", job)
+
+
+def _current(run: CurrentRun) -> Job[Any]:
+    job: Job[Any] = Job(run.job_id, None, run.serializer, prefix=run.prefix)
+    job._connection = connect_as(dict(run.connection))
+    job.decode(run.fields)
+    job.status = JobStatus.STARTED
+    job.worker_name = run.worker_name
+    return job

@@ -1,0 +1,158 @@
+"""The name of every key, in one place.
+
+RQ's keys have RQ's names (RQ 3.0); what aiorq adds is below `<prefix>:aiorq:`. Lua scripts build the same names from
+the prefix with `lua/lib/keys.lua`; a test holds the two against each other.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Final
+
+_PREFIX: Final = re.compile(r"[A-Za-z0-9_.:{}-]+")
+_JOB_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,255}")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f,]")
+_QUEUE_NAME_LENGTH: Final = 100
+
+
+def default_prefix() -> str:
+    """The prefix from `AIORQ_KEY_PREFIX`, else from RQ's `RQ_KEY_PREFIX`, else `rq`."""
+    return os.environ.get("AIORQ_KEY_PREFIX") or os.environ.get("RQ_KEY_PREFIX") or "rq"
+
+
+def check_job_id(job_id: object) -> str:
+    """Return `job_id` if it is one: 1 to 255 letters, digits, `_` or `-`.
+
+    The letters are RQ's rule, the length is ours.
+
+    Raises:
+        TypeError: it is not text.
+        ValueError: it has another character, or another length.
+    """
+    if not isinstance(job_id, str):
+        raise TypeError(f"a job id must be text, not {type(job_id).__name__}")
+    if not _JOB_ID.fullmatch(job_id):
+        shown = job_id if len(job_id) <= 40 else job_id[:40] + "..."
+        raise ValueError(f"bad job id {shown!r}: use 1 to 255 letters, digits, underscores or dashes")
+    return job_id
+
+
+def check_queue_name(name: object) -> str:
+    """Return `name` if it can name a queue: 1 to 100 characters, no comma (RQ joins names with it), no control character.
+
+    Raises:
+        TypeError: it is not text.
+        ValueError: it is empty, too long, or has a comma or a control character.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"a queue name must be text, not {type(name).__name__}")
+    if not 1 <= len(name) <= _QUEUE_NAME_LENGTH:
+        raise ValueError(f"a queue name has 1 to {_QUEUE_NAME_LENGTH} characters, not {len(name)}")
+    if _CONTROL.search(name):
+        raise ValueError(f"bad queue name {name!r}: no commas and no control characters")
+    return name
+
+
+class Keys:
+    """The key names below one prefix."""
+
+    __slots__ = ("prefix",)
+
+    def __init__(self, prefix: str | None = None) -> None:
+        """Take `prefix`, or the default one of the environment.
+
+        Raises:
+            ValueError: the prefix has a character outside `A-Z a-z 0-9 _ . : { } -` (RQ's rule).
+        """
+        self.prefix = default_prefix() if prefix is None else prefix
+        if not _PREFIX.fullmatch(self.prefix):
+            raise ValueError(f"bad key prefix {self.prefix!r}: use letters, digits and any of _ . : {{ }} -")
+
+    def __repr__(self) -> str:
+        return f"Keys({self.prefix!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Keys) and other.prefix == self.prefix
+
+    def __hash__(self) -> int:
+        return hash(self.prefix)
+
+    @property
+    def queues(self) -> str:
+        """Set of the keys of all queues ever used."""
+        return f"{self.prefix}:queues"
+
+    def queue(self, name: str) -> str:
+        """List of job ids; the left end is the front."""
+        return f"{self.prefix}:queue:{name}"
+
+    def queue_name(self, key: str) -> str:
+        """The name of the queue whose list is `key`.
+
+        Raises:
+            ValueError: `key` is not the key of a queue below this prefix.
+        """
+        head = f"{self.prefix}:queue:"
+        if not key.startswith(head):
+            raise ValueError(f"{key!r} is not the key of a queue: it should start with {head!r}")
+        return key[len(head) :]
+
+    def job(self, job_id: str) -> str:
+        """Hash of a job."""
+        return f"{self.prefix}:job:{job_id}"
+
+    def dependents(self, job_id: str) -> str:
+        """Set of the ids of the jobs that wait for this one."""
+        return f"{self.prefix}:job:{job_id}:dependents"
+
+    def dependencies(self, job_id: str) -> str:
+        """Set of the ids of the jobs that this one waits for. The double colon is RQ's."""
+        return f"{self.prefix}:job::{job_id}:dependencies"
+
+    def results(self, job_id: str) -> str:
+        """Stream of the outcomes of a job, about ten of them."""
+        return f"{self.prefix}:results:{job_id}"
+
+    def executions(self, job_id: str) -> str:
+        """Sorted set of the execution ids of a job that runs."""
+        return f"{self.prefix}:executions:{job_id}"
+
+    def execution(self, job_id: str, execution_id: str) -> str:
+        """Hash of one run."""
+        return f"{self.prefix}:execution:{job_id}:{execution_id}"
+
+    def registry(self, kind: str, queue: str) -> str:
+        """Sorted set of the jobs of a queue in one state: `wip`, `finished`, `failed`, `deferred`, `scheduled`, `canceled`."""
+        return f"{self.prefix}:{kind}:{queue}"
+
+    @property
+    def workers(self) -> str:
+        """Set of the keys of all live workers."""
+        return f"{self.prefix}:workers"
+
+    def queue_workers(self, queue: str) -> str:
+        """Set of the keys of the live workers of a queue."""
+        return f"{self.prefix}:workers:{queue}"
+
+    def worker(self, name: str) -> str:
+        """Hash of a worker."""
+        return f"{self.prefix}:worker:{name}"
+
+    def worker_executions(self, name: str) -> str:
+        """Set of `<job id>:<execution id>` that a worker runs."""
+        return f"{self.prefix}:worker:{name}:executions"
+
+    def inbox(self, worker: str, queue: str) -> str:
+        """List of the ids that Redis handed to an idle worker when they were pushed to a queue; its claim empties it."""
+        return f"{self.prefix}:aiorq:inbox:{worker}:{queue}"
+
+    @property
+    def suspended(self) -> str:
+        """Present while no worker may take new jobs."""
+        return f"{self.prefix}:suspended"
+
+    @property
+    def dropped(self) -> str:
+        """Hash of counters, a field per queue: ids that were dropped from it because their job was gone."""
+        return f"{self.prefix}:aiorq:dropped"

@@ -1,0 +1,17 @@
+#!lua flags=allow-oom
+-- Delete the jobs that wait in a queue, a bounded number at a time, front first.
+-- queued -> nothing
+--
+-- KEYS[1] queue
+-- ARGV[1] prefix, ARGV[2] how many at most
+-- Returns the number of ids taken from the queue; 0 when it is empty. An id in the list whose job is elsewhere loses its entry only.
+-- @include keys
+-- @include job
+local list, prefix, most = KEYS[1], ARGV[1], tonumber(ARGV[2])
+local ids = redis.call('LPOP', list, most)
+if not ids then return 0 end
+for _, id in ipairs(ids) do
+  local status = redis.pcall('HGET', job_key(prefix, id), 'status')
+  if type(status) ~= 'table' and (status == 'queued' or not status) then delete_job(prefix, id) end
+end
+return #ids

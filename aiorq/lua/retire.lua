@@ -1,0 +1,21 @@
+#!lua flags=allow-oom
+-- Take a worker out of RQ's books; its hash stays for a minute with the time of its death.
+--
+-- KEYS[1] worker, KEYS[2] set of workers
+-- ARGV[1] prefix, ARGV[2] worker, ARGV[3] its boot, then the queues' names
+-- Returns 'ok', or 'taken': the entry is not of this process (any more), nothing was changed.
+-- @include keys
+-- @include clock
+-- @include dates
+local key, workers = KEYS[1], KEYS[2]
+local prefix, worker, boot = ARGV[1], ARGV[2], ARGV[3]
+local theirs = redis.call('HGET', key, 'aiorq_boot')
+if theirs and theirs ~= boot then return 'taken' end
+redis.call('SREM', workers, key)
+for index = 4, #ARGV do redis.call('SREM', prefix .. ':workers:' .. ARGV[index], key) end
+if theirs then
+  redis.call('HSET', key, 'death', iso(now()))
+  redis.call('EXPIRE', key, 60)
+end
+redis.call('DEL', worker_executions_key(prefix, worker))
+return 'ok'

@@ -1,0 +1,318 @@
+"""A job as RQ's hash holds it: the fields, their encoding, and the rules for reading them.
+
+`JobRecord.encode` writes what RQ 3.0 writes, byte for byte, and `JobRecord.decode` reads what any RQ wrote. A field that
+cannot be read is an error of that job alone (`CorruptJobError`), whoever reads it.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final, TypeVar
+from uuid import uuid4
+
+from aiorq.call import Call, decode_call, encode_call
+from aiorq.errors import CorruptJobError
+from aiorq.keys import check_job_id
+from aiorq.options import JobOptions
+from aiorq.serializers import Serializer, resolve_serializer
+from aiorq.status import JobStatus
+
+T = TypeVar("T")
+_DATE: Final = "%Y-%m-%dT%H:%M:%S.%fZ"
+_ALWAYS: Final = (
+    "success_callback_name",
+    "failure_callback_name",
+    "stopped_callback_name",
+    "started_at",
+    "ended_at",
+    "last_heartbeat",
+    "worker_name",
+    "group_id",
+)  # RQ writes these eight even when they are unset
+
+
+def encode_date(moment: datetime | None) -> str:
+    """RQ's text of a date: UTC with six digits of the second; empty for None."""
+    return "" if moment is None else moment.astimezone(UTC).strftime(_DATE)
+
+
+def decode_date(text: str) -> datetime | None:
+    """Read RQ's text of a date, with or without the fraction of the second; None for an empty text.
+
+    Raises:
+        ValueError: it is another text.
+    """
+    if not text:
+        return None
+    form = _DATE if "." in text else "%Y-%m-%dT%H:%M:%SZ"
+    return datetime.strptime(text, form).replace(tzinfo=UTC)
+
+
+class JobRecord:
+    """The attributes of a job, as last read or made. Reading one of them never asks Redis."""
+
+    def __init__(self, id: str | None = None, serializer: object | None = None) -> None:  # noqa: A002 - RQ's name
+        """Make an empty record.
+
+        Args:
+            id: 1 to 255 letters, digits, `_` or `-`; None for a random one.
+            serializer: name, dotted path or object with `dumps` and `loads`; None for pickle.
+        """
+        self.id: str = str(uuid4()) if id is None else check_job_id(id)
+        self.serializer: Serializer = resolve_serializer(serializer)
+        self.status: JobStatus = JobStatus.CREATED
+        self.origin: str = ""
+        """The name of the queue that the job belongs to."""
+        self.description: str | None = None
+        self.created_at: datetime = datetime.now(UTC)
+        self.enqueued_at: datetime | None = None
+        self.started_at: datetime | None = None
+        self.ended_at: datetime | None = None
+        self.last_heartbeat: datetime | None = None
+        self.worker_name: str | None = None
+        self.group_id: str | None = None
+        self.timeout: int | None = None
+        """Seconds that the job may run; -1 for no limit."""
+        self.result_ttl: int | None = None
+        self.failure_ttl: int | None = None
+        self.ttl: int | None = None
+        self.meta: dict[str, Any] = {}
+        self.success_callback_name: str | None = None
+        self.failure_callback_name: str | None = None
+        self.stopped_callback_name: str | None = None
+        self.success_callback_timeout: int | None = None
+        self.failure_callback_timeout: int | None = None
+        self.stopped_callback_timeout: int | None = None
+        self.dependency_ids: list[str] = []
+        self.allow_dependency_failures: bool | None = None
+        self.enqueue_at_front: bool | None = None
+        self.retries_left: int | None = None
+        self.retry_intervals: list[int] | None = None
+        self.enqueue_at_front_on_retry: bool | None = None
+        self.number_of_retries: int | None = None
+        self.repeats_left: int | None = None
+        self.repeat_intervals: list[int] | None = None
+        self.rate_limit_key: str | None = None
+        self.rate_limit_concurrency: int | None = None
+        self.webhooks: str | None = None
+        """RQ's JSON text of the webhooks."""
+        self.data: bytes = b""
+        """The call, as RQ stores it."""
+        self._call: Call | None = None
+        self._unreadable_meta: bytes | None = None
+
+    @property
+    def call(self) -> Call:
+        """The function and its arguments, deserialised at the first look.
+
+        Raises:
+            DeserializationError: the bytes cannot be read.
+        """
+        if self._call is None:
+            self._call = decode_call(self.data, self.serializer)
+        return self._call
+
+    @property
+    def func_name(self) -> str:
+        """The dotted name of the function, or the name of the method."""
+        return self.call.func_name
+
+    @property
+    def instance(self) -> object | None:
+        """The object whose method is called, if it is a method."""
+        return self.call.instance
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        """The positional arguments."""
+        return self.call.args
+
+    @property
+    def kwargs(self) -> dict[str, Any]:
+        """The keyword arguments."""
+        return self.call.kwargs
+
+    def set_call(self, call: Call, options: JobOptions, default_timeout: int | None = None) -> None:
+        """Fill a new record with a call and the options of its enqueue.
+
+        Raises:
+            SerializationError: an argument, or `meta`, cannot be serialised.
+        """
+        self._call = call
+        self.data = encode_call(call, self.serializer)
+        self.description = options.description or str(call)
+        self.timeout = default_timeout if options.job_timeout is None else options.job_timeout
+        self.result_ttl = options.result_ttl
+        self.failure_ttl = options.failure_ttl
+        self.ttl = options.ttl
+        self.meta = dict(options.meta or {})
+
+    def encode_meta(self) -> bytes:
+        """`meta` in bytes; what could not be read is given back unchanged; empty when there is none."""
+        if self._unreadable_meta is not None:
+            return self._unreadable_meta
+        return self.serializer.dumps(self.meta) if self.meta else b""
+
+    def encode(self) -> dict[str, str | bytes | int]:
+        """The fields of the hash, in RQ's order and encoding."""
+        fields: dict[str, str | bytes | int] = {
+            "status": self.status.value,
+            "created_at": encode_date(self.created_at),
+            "data": self.data,
+        }
+        for name in _ALWAYS:
+            value = getattr(self, name)
+            fields[name] = encode_date(value) if isinstance(value, datetime) else value or ""
+        optional: dict[str, str | bytes | int | None] = {
+            "origin": self.origin or None,
+            "description": self.description,
+            "enqueued_at": encode_date(self.enqueued_at) or None,
+            "timeout": self.timeout,
+            "result_ttl": self.result_ttl,
+            "failure_ttl": self.failure_ttl,
+            "ttl": self.ttl,
+            "meta": self.encode_meta() or None,
+            "success_callback_timeout": self.success_callback_timeout,
+            "failure_callback_timeout": self.failure_callback_timeout,
+            "stopped_callback_timeout": self.stopped_callback_timeout,
+            "dependency_ids": json.dumps(self.dependency_ids) if self.dependency_ids else None,
+            "dependency_id": self.dependency_ids[0] if self.dependency_ids else None,
+            "allow_dependency_failures": _flag(self.allow_dependency_failures),
+            "enqueue_at_front": _flag(self.enqueue_at_front),
+            "retries_left": self.retries_left,
+            "retry_intervals": None if self.retry_intervals is None else json.dumps(self.retry_intervals),
+            "enqueue_at_front_on_retry": 1 if self.enqueue_at_front_on_retry else None,
+            "number_of_retries": self.number_of_retries,
+            "repeats_left": self.repeats_left,
+            "repeat_intervals": None if self.repeat_intervals is None else json.dumps(self.repeat_intervals),
+            "rate_limit_key": self.rate_limit_key,
+            "rate_limit_concurrency": self.rate_limit_concurrency,
+            "webhooks": self.webhooks,
+        }
+        fields.update({name: value for name, value in optional.items() if value is not None})
+        return fields
+
+    def decode(self, fields: Mapping[bytes, bytes]) -> None:
+        """Take over the fields of a hash; what the hash does not have becomes unset.
+
+        Raises:
+            CorruptJobError: a field cannot be read; the record is then partly filled.
+        """
+        read = _Fields(self.id, fields)
+        self.status = read.convert("status", JobStatus) or JobStatus.CREATED
+        self.data = fields.get(b"data", b"")
+        self._call = None
+        if not self.data:
+            raise CorruptJobError(self.id, "data", "is missing")
+        self.origin = read.text("origin") or ""
+        self.description = read.text("description")
+        self.created_at = read.convert("created_at", decode_date) or self.created_at
+        self.enqueued_at = read.convert("enqueued_at", decode_date)
+        self.started_at = read.convert("started_at", decode_date)
+        self.ended_at = read.convert("ended_at", decode_date)
+        self.last_heartbeat = read.convert("last_heartbeat", decode_date)
+        self.worker_name = read.text("worker_name") or None
+        self.group_id = read.text("group_id") or None
+        self.timeout = read.convert("timeout", int)
+        self.result_ttl = read.convert("result_ttl", int)
+        self.failure_ttl = read.convert("failure_ttl", int)
+        self.ttl = read.convert("ttl", int)
+        for kind in ("success", "failure", "stopped"):
+            setattr(self, f"{kind}_callback_name", read.text(f"{kind}_callback_name") or None)
+            setattr(self, f"{kind}_callback_timeout", read.convert(f"{kind}_callback_timeout", int))
+        first = read.text("dependency_id")
+        self.dependency_ids = read.convert("dependency_ids", _strings) or ([first] if first else [])
+        self.allow_dependency_failures = read.convert("allow_dependency_failures", _boolean)
+        self.enqueue_at_front = read.convert("enqueue_at_front", _boolean)
+        self.retries_left = read.convert("retries_left", int)
+        self.retry_intervals = read.convert("retry_intervals", _integers)
+        self.enqueue_at_front_on_retry = read.convert("enqueue_at_front_on_retry", _boolean)
+        self.number_of_retries = read.convert("number_of_retries", int)
+        self.repeats_left = read.convert("repeats_left", int)
+        self.repeat_intervals = read.convert("repeat_intervals", _integers)
+        self.rate_limit_key = read.text("rate_limit_key")
+        self.rate_limit_concurrency = read.convert("rate_limit_concurrency", int)
+        self.webhooks = read.text("webhooks")
+        self.decode_meta(fields.get(b"meta", b""))
+
+    def decode_status(self, raw: bytes) -> JobStatus:
+        """The state that a word of RQ's names.
+
+        Raises:
+            CorruptJobError: it is no such word.
+        """
+        return _Fields(self.id, {b"status": raw}).convert("status", JobStatus) or JobStatus.CREATED
+
+    def decode_meta(self, raw: bytes) -> None:
+        """Take over `meta`; bytes that cannot be read are kept, and shown as `{"unserialized": ...}` (RQ)."""
+        self._unreadable_meta = None
+        self.meta = {}
+        if not raw:
+            return
+        try:
+            self.meta = self.serializer.loads(raw)
+        except Exception:
+            self._unreadable_meta = raw
+            self.meta = {"unserialized": raw}
+
+
+class _Fields:
+    """A hash under one reader, which turns every damage into a `CorruptJobError` that names the field."""
+
+    __slots__ = ("fields", "job_id")
+
+    def __init__(self, job_id: str, fields: Mapping[bytes, bytes]) -> None:
+        self.job_id = job_id
+        self.fields = fields
+
+    def text(self, name: str) -> str | None:
+        raw = self.fields.get(name.encode())
+        if raw is None:
+            return None
+        try:
+            return raw.decode()
+        except UnicodeDecodeError:
+            raise CorruptJobError(self.job_id, name, f"is not UTF-8: {raw[:40]!r}") from None
+
+    def convert(self, name: str, convert: Callable[[str], T]) -> T | None:
+        text = self.text(name)
+        if not text:
+            return None
+        try:
+            return convert(text)
+        except (ValueError, TypeError):
+            raise CorruptJobError(self.job_id, name, f"cannot be read: {text[:40]!r}") from None
+
+
+def _flag(value: bool | None) -> int | None:
+    return None if value is None else int(value)
+
+
+def _boolean(text: str) -> bool:
+    return bool(int(text))
+
+
+def _strings(text: str) -> list[str]:
+    items = json.loads(text)
+    if not isinstance(items, list):
+        raise TypeError(text)
+    return [str(item) for item in items]
+
+
+def _integers(text: str) -> list[int]:
+    items = json.loads(text)
+    if not isinstance(items, list):
+        raise TypeError(text)
+    return [int(item) for item in items]
+
+
+def decode_traceback(raw: bytes) -> str:
+    """The text of a traceback that RQ compressed; text that is not compressed is taken as it is."""
+    try:
+        raw = zlib.decompress(raw)
+    except zlib.error:
+        pass
+    return raw.decode(errors="replace")

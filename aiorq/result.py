@@ -1,0 +1,96 @@
+"""The outcome of a run, as RQ's stream of results holds it."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any, Final, Generic, TypeVar
+
+from aiorq.errors import DeserializationError
+from aiorq.record import decode_traceback
+from aiorq.serializers import Serializer
+
+R = TypeVar("R")
+UNSERIALIZABLE: Final = "Unserializable return value"
+"""What stands for a result that could not be serialised (RQ)."""
+
+
+class ResultType(Enum):
+    """How a run ended; the numbers are RQ's."""
+
+    SUCCESSFUL = 1
+    FAILED = 2
+    STOPPED = 3
+    RETRIED = 4
+    MAX_RETRIES_EXCEEDED = 5
+
+
+class Result(Generic[R]):
+    """One outcome of a job. Its attributes never ask Redis."""
+
+    Type = ResultType
+
+    def __init__(self, job_id: str, entry_id: str, fields: Mapping[bytes, bytes], serializer: Serializer) -> None:
+        """Read an entry of the stream.
+
+        Raises:
+            DeserializationError: the entry is not one of RQ's.
+        """
+        self.id: str = entry_id
+        self.job_id: str = job_id
+        self._serializer = serializer
+        self._raw_value = fields.get(b"return_value")
+        try:
+            self.type: ResultType = ResultType(int(fields[b"type"]))
+            self.created_at: datetime = datetime.fromtimestamp(int(entry_id.split("-")[0]) / 1000, UTC)
+            self.worker_name: str = fields.get(b"worker_name", b"").decode()
+            self.execution_id: str | None = fields.get(b"execution_id", b"").decode() or None
+            self.execution_started_at: datetime | None = _moment(fields.get(b"execution_started_at"))
+            self.execution_ended_at: datetime | None = _moment(fields.get(b"execution_ended_at"))
+            text = fields.get(b"exc_string")
+            self.exc_string: str | None = None if text is None else decode_traceback(base64.b64decode(text))
+            """The traceback of a run that failed."""
+        except (ValueError, KeyError) as error:
+            raise DeserializationError(f"result {entry_id} of job {job_id!r} cannot be read: {error}") from error
+
+    @property
+    def return_value(self) -> R | None:
+        """What the function returned; None where it returned None or did not return.
+
+        Raises:
+            DeserializationError: the value was written with another serializer, or needs a module that is missing here.
+        """
+        if self._raw_value is None:
+            return None
+        try:
+            return self._serializer.loads(base64.b64decode(self._raw_value))  # type: ignore[no-any-return]
+        except Exception as error:
+            if self.type is not ResultType.SUCCESSFUL:
+                return None  # RQ leaves an object of its own with a retry
+            raise DeserializationError(
+                f"the result of job {self.job_id!r} cannot be read with {type(self._serializer).__name__}: {error}"
+            ) from error
+
+    def __repr__(self) -> str:
+        return f"Result(job_id={self.job_id!r}, type={self.type.name}, id={self.id!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Result) and (other.job_id, other.id) == (self.job_id, self.id)
+
+    def __hash__(self) -> int:
+        return hash((self.job_id, self.id))
+
+
+def encode_value(value: Any, serializer: Serializer) -> bytes:
+    """A result as RQ stores it: empty for None.
+
+    Raises:
+        Exception: whatever the serializer raises.
+    """
+    return b"" if value is None else base64.b64encode(serializer.dumps(value))
+
+
+def _moment(raw: bytes | None) -> datetime | None:
+    return datetime.fromtimestamp(float(raw), UTC) if raw else None

@@ -1,0 +1,71 @@
+"""The states of a job and who moves it from one to the next.
+
+A job is in exactly one state, and its id in exactly one place, at every instant; every edge of `TRANSITIONS` is one
+Lua script of the same name in `aiorq/lua/`.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final, NamedTuple
+
+
+class JobStatus(str, Enum):
+    """The words that RQ 3.0 stores in the `status` field of a job's hash; no other word may stand there."""
+
+    CREATED = "created"
+    """Nowhere: made by `Job.create`, not enqueued yet."""
+    QUEUED = "queued"
+    """In the list of its queue."""
+    STARTED = "started"
+    """Claimed by a worker, which holds a lease on it."""
+    FINISHED = "finished"
+    """The function returned; the result is stored."""
+    FAILED = "failed"
+    """The function raised, ran over its time, or its process ended, and no retry is left."""
+    DEFERRED = "deferred"
+    """Waits for the jobs that it depends on."""
+    SCHEDULED = "scheduled"
+    """Waits for its time."""
+    STOPPED = "stopped"
+    """Was stopped while it ran; stands in the registry of failed jobs."""
+    CANCELED = "canceled"
+    """Was canceled; it does not run."""
+    RATE_LIMITED = "rate_limited"
+    """Waits for a slot of its rate limit."""
+    READY_TO_ENQUEUE = "ready_to_enqueue"
+    """Between deferred and queued, in RQ only; aiorq reads it and never writes it."""
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class Edge(NamedTuple):
+    """A script that moves a job from `before` (None: the job does not exist) to `after`."""
+
+    script: str
+    before: JobStatus | None
+    after: JobStatus | None
+
+
+TRANSITIONS: Final = (
+    Edge("enqueue", None, JobStatus.QUEUED),
+    Edge("enqueue", JobStatus.CREATED, JobStatus.QUEUED),
+    Edge("enqueue", JobStatus.QUEUED, JobStatus.QUEUED),
+    Edge("enqueue", JobStatus.DEFERRED, JobStatus.QUEUED),
+    Edge("enqueue", JobStatus.SCHEDULED, JobStatus.QUEUED),
+    Edge("enqueue", JobStatus.FINISHED, JobStatus.QUEUED),
+    Edge("enqueue", JobStatus.FAILED, JobStatus.QUEUED),
+    Edge("enqueue", JobStatus.STOPPED, JobStatus.QUEUED),
+    Edge("enqueue", JobStatus.CANCELED, JobStatus.QUEUED),
+    Edge("claim", JobStatus.QUEUED, JobStatus.STARTED),
+    Edge("release", JobStatus.STARTED, JobStatus.QUEUED),
+    Edge("finish", JobStatus.STARTED, JobStatus.FINISHED),
+    Edge("fail", JobStatus.STARTED, JobStatus.FAILED),
+    Edge("delete", JobStatus.QUEUED, None),
+    Edge("delete", JobStatus.FINISHED, None),
+    Edge("delete", JobStatus.FAILED, None),
+    Edge("delete", JobStatus.STARTED, None),
+    Edge("empty", JobStatus.QUEUED, None),
+)
+"""Every change of state that aiorq makes, with the script that makes it."""

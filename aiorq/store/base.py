@@ -1,0 +1,57 @@
+"""A transport and the key names below one prefix: what every function of this package works on."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+from redis.asyncio import Redis
+
+from aiorq.keys import Keys
+from aiorq.scripts import load
+from aiorq.store.connection import connect, default_connection
+from aiorq.store.transport import Batcher, Transport, Value, transport_of
+
+
+class Store:
+    """One prefix on one server, in one event loop. Stores of the same client share its connections."""
+
+    def __init__(self, connection: Redis, keys: Keys) -> None:
+        """Use `store_of` instead: it gives the same store for the same client and prefix."""
+        self.connection = connection
+        self.keys = keys
+        self.transport: Transport = transport_of(connection)
+        self.batchers: dict[str, Batcher[Any, Any]] = {}
+        """What gathers the calls of one kind that are made at the same moment; see `jobs.enqueue`."""
+        self.waiter: Any = None
+        """The `waiting.Waiter` of this store, once somebody waited."""
+
+    async def run(self, script: str, keys: Sequence[Value], *args: Value) -> Any:
+        """Run the script of that name with the prefix as its first argument."""
+        return await self.transport.run(load(script), keys, (self.keys.prefix, *args))
+
+
+_stores: weakref.WeakKeyDictionary[Redis, dict[str, Store]] = weakref.WeakKeyDictionary()
+
+
+def store_of(connection: Redis | str | None = None, prefix: str | None = None) -> Store:
+    """The store for a client, a URL or the environment's default, below `prefix` or the environment's.
+
+    Raises:
+        InvalidURLError: a URL that cannot be read.
+        ValueError: a bad prefix.
+        TypeError: something that is none of them.
+    """
+    if connection is None:
+        connection = default_connection()
+    elif isinstance(connection, str):
+        connection = connect(connection)
+    elif not isinstance(connection, Redis):
+        raise TypeError(f"connection must be a redis.asyncio.Redis, a URL or None, not {type(connection).__name__}")
+    keys = Keys(prefix)
+    stores = _stores.setdefault(connection, {})
+    store = stores.get(keys.prefix)
+    if store is None:
+        store = stores[keys.prefix] = Store(connection, keys)
+    return store

@@ -1,0 +1,136 @@
+"""Clients for Redis and Valkey: from a URL, from the environment, or from what another process of ours was given."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import weakref
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+from redis.asyncio import Redis
+from redis.asyncio.connection import ConnectionPool, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from aiorq.errors import InvalidURLError
+
+DEFAULT_URL: Final = "redis://localhost:6379/0"
+_SCHEMES: Final = {
+    "redis": "redis",
+    "rediss": "rediss",
+    "valkey": "redis",
+    "valkeys": "rediss",
+    "unix": "unix",
+}
+_PORTABLE: Final = (str, int, float, bool, bytes, type(None))
+_CONNECT_TIMEOUT: Final = 5.0
+
+
+def default_url() -> str:
+    """The URL from `AIORQ_REDIS_URL`, else from RQ's `RQ_REDIS_URL`, else `redis://localhost:6379/0`."""
+    return os.environ.get("AIORQ_REDIS_URL") or os.environ.get("RQ_REDIS_URL") or DEFAULT_URL
+
+
+def connect(url: str | None = None, **options: Any) -> Redis:
+    """Make a client with the settings that suit aiorq. It connects when it is first used; close it with `aclose()`.
+
+    Requests are sent again by aiorq itself, which knows that each of them may be; redis-py's own retries are off.
+
+    Args:
+        url: `redis://`, `rediss://`, `valkey://`, `valkeys://` (as `user:password@host:port/db`) or `unix:///path?db=0`;
+            None for the URL of the environment (`default_url`).
+        options: further settings of `redis.asyncio.Redis`.
+
+    Raises:
+        InvalidURLError: the URL cannot be read; the text names the part and never shows the password.
+    """
+    settings: dict[str, Any] = {
+        "socket_timeout": None,
+        "socket_connect_timeout": _CONNECT_TIMEOUT,
+        "retry": Retry(NoBackoff(), 0),
+        "decode_responses": False,
+        **options,
+    }
+    try:
+        return Redis.from_pool(ConnectionPool.from_url(check_url(url or default_url()), **settings))
+    except ValueError as error:
+        if isinstance(error, InvalidURLError):
+            raise
+        raise InvalidURLError(f"the Redis URL cannot be read: {error}") from None
+
+
+def check_url(url: str) -> str:
+    """Return `url` in a form that redis-py reads, or say what is wrong with it.
+
+    redis-py itself takes `redis://host/name` for database 0 and `redis://:p@ss/w@host` for the host `ss`.
+
+    Raises:
+        InvalidURLError: the text names the part and never shows the password.
+    """
+    scheme, found, _ = url.partition("://")
+    if not found or scheme not in _SCHEMES:
+        shown = scheme if found and re.fullmatch(r"[a-z0-9+.-]{1,20}", scheme) else "none"
+        known = ", ".join(f"{name}://" for name in _SCHEMES)
+        raise InvalidURLError(f"the Redis URL has the scheme {shown}; use one of {known}")
+    hint = "percent-encode '/', '@', ':', '#' and '?' in a password"
+    try:
+        parts = urlsplit(_SCHEMES[scheme] + url[len(scheme) :])
+        port = parts.port
+    except ValueError:
+        raise InvalidURLError(f"the port of the Redis URL is not a number from 0 to 65535 ({hint})") from None
+    if parts.scheme == "unix":
+        if not parts.path or parts.path == "/":
+            raise InvalidURLError("the Redis URL names no socket: write unix:///path/to/socket")
+        return parts.geturl()
+    if port == 0:
+        raise InvalidURLError("the port of the Redis URL is 0")
+    database = unquote(parts.path).strip("/")
+    if database and not database.isdigit():
+        raise InvalidURLError(f"the database in the Redis URL is not a number, as in redis://host:6379/0 ({hint})")
+    if parts.fragment:
+        raise InvalidURLError(f"the Redis URL has a part behind '#' ({hint})")
+    return parts.geturl()
+
+
+_defaults: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Redis] = weakref.WeakKeyDictionary()
+
+
+def default_connection() -> Redis:
+    """The client for the URL of the environment that everything in the running event loop shares."""
+    loop = asyncio.get_running_loop()
+    client = _defaults.get(loop)
+    if client is None:
+        client = _defaults[loop] = connect()
+    return client
+
+
+def describe(connection: Redis) -> dict[str, Any]:
+    """What another process needs to connect to the same place, in plain values (it may hold a password)."""
+    pool = connection.connection_pool
+    kinds = ((UnixDomainSocketConnection, "unix"), (SSLConnection, "ssl"))
+    kind = next((name for cls, name in kinds if issubclass(pool.connection_class, cls)), "tcp")
+    settings = {
+        name: value
+        for name, value in pool.connection_kwargs.items()
+        if isinstance(value, _PORTABLE) and name not in {"decode_responses", "socket_timeout", "client_name"}
+    }
+    return {"kind": kind, "settings": settings}
+
+
+def connect_as(description: dict[str, Any]) -> Redis:
+    """Make a client from what `describe` said in another process."""
+    classes: dict[str, Any] = {"unix": UnixDomainSocketConnection, "ssl": SSLConnection}
+    settings = dict(description["settings"], socket_timeout=None, retry=Retry(NoBackoff(), 0))
+    if description["kind"] in classes:
+        settings["connection_class"] = classes[description["kind"]]
+    return Redis.from_pool(ConnectionPool(**settings))
+
+
+def where(connection: Redis) -> str:
+    """The place a client connects to, for people: no user, no password."""
+    settings = connection.connection_pool.connection_kwargs
+    if "path" in settings:
+        return f"unix://{settings['path']}"
+    return f"{settings.get('host', 'localhost')}:{settings.get('port', 6379)}/{settings.get('db') or 0}"

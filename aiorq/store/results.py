@@ -1,0 +1,56 @@
+"""Outcomes of jobs, in RQ's stream of results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from aiorq.store.base import Store
+from aiorq.store.waiting import Waiter
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An entry of the stream: its id (milliseconds and a number) and its fields."""
+
+    id: str
+    fields: Mapping[bytes, bytes]
+
+
+def _entry(raw: list[object]) -> Entry:
+    entry_id, flat = raw
+    assert isinstance(entry_id, bytes)
+    assert isinstance(flat, list)
+    return Entry(entry_id.decode(), dict(zip(flat[::2], flat[1::2], strict=True)))
+
+
+async def latest(store: Store, job_id: str) -> Entry | None:
+    """The newest outcome, or None."""
+    entries = await store.transport.execute("XREVRANGE", store.keys.results(job_id), "+", "-", "COUNT", 1)
+    return _entry(entries[0]) if entries else None
+
+
+async def all_of(store: Store, job_id: str) -> list[Entry]:
+    """All outcomes that are kept (about ten), newest first."""
+    return [_entry(raw) for raw in await store.transport.execute("XREVRANGE", store.keys.results(job_id), "+", "-")]
+
+
+async def count(store: Store, job_id: str) -> int:
+    """How many outcomes are kept."""
+    return int(await store.transport.execute("XLEN", store.keys.results(job_id)))
+
+
+async def delete_all(store: Store, job_id: str) -> None:
+    """Forget the outcomes."""
+    await store.transport.execute("DEL", store.keys.results(job_id))
+
+
+async def wait(store: Store, job_id: str, seconds: float) -> Entry | None:
+    """The newest outcome; where there is none yet, the first that comes within `seconds`, or None.
+
+    All waits on one store share a connection; nothing polls.
+    """
+    if store.waiter is None:
+        store.waiter = Waiter(store.transport)
+    raw = await store.waiter.wait(store.keys.results(job_id), seconds)
+    return None if raw is None else _entry(raw)

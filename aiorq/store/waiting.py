@@ -1,0 +1,121 @@
+"""Many waits for streams over one connection, without polling.
+
+One blocking XREAD covers every stream that somebody waits for. When a wait begins while it blocks, the command is unblocked from
+the connection for commands and sent anew with the stream added. RQ's workers do nothing but add to the stream, so that it is
+the stream itself that must be watched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any, Final
+
+from aiorq.errors import AiorqError, ConnectionLostError
+from aiorq.store.transport import Dedicated, Transport
+
+log = logging.getLogger(__name__)
+
+_BLOCK: Final = 30.0  # seconds of one XREAD; a connection that died silently is noticed after it
+_REBUILD: Final = 5e-6  # seconds of rest for each stream of an XREAD, so that many waits do not keep the server busy
+_BACKOFF: Final = (0.05, 0.1, 0.2, 0.5, 1.0)
+
+Raw = list[Any]
+
+
+class Waiter:
+    """The waits of one event loop on one server."""
+
+    def __init__(self, transport: Transport) -> None:
+        """Wait over `transport`, with one connection of its pool while anybody waits."""
+        self._transport = transport
+        self._waiting: dict[bytes, set[asyncio.Future[Raw]]] = {}
+        self._reader: asyncio.Task[None] | None = None
+        self._watched: frozenset[bytes] = frozenset()
+        self._blocked_as: int | None = None
+        self._unblocking: asyncio.Task[None] | None = None
+
+    async def wait(self, key: str, seconds: float) -> Raw | None:
+        """The newest entry of the stream `key`, now or within `seconds`; None after that."""
+        self._transport.check_loop()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Raw] = loop.create_future()
+        name = key.encode()
+        self._waiting.setdefault(name, set()).add(future)
+        if self._reader is None:
+            self._reader = loop.create_task(self._read(), name="aiorq result waits")
+        elif name not in self._watched:
+            self._interrupt()
+        try:
+            async with asyncio.timeout(seconds):
+                return await future
+        except TimeoutError:
+            return None
+        finally:
+            futures = self._waiting.get(name)
+            if futures is not None:
+                futures.discard(future)
+                if not futures:
+                    del self._waiting[name]
+            if not self._waiting:
+                self._interrupt()
+
+    def _interrupt(self) -> None:
+        if self._blocked_as is not None and self._unblocking is None:
+            self._unblocking = asyncio.get_running_loop().create_task(self._unblock(), name="aiorq unblock")
+
+    async def _unblock(self) -> None:
+        try:
+            pause = 0.001
+            # Until the server has read the XREAD there is nothing to unblock: ask again, unless the answer came meanwhile.
+            while self._blocked_as is not None:
+                try:
+                    if await self._transport.execute("CLIENT", "UNBLOCK", self._blocked_as):
+                        return
+                except AiorqError as error:
+                    log.debug("could not unblock a wait: %s", error)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, 0.1)
+        finally:
+            self._unblocking = None
+
+    async def _read(self) -> None:
+        failures = 0
+        try:
+            while self._waiting:
+                try:
+                    async with self._transport.dedicated() as connection:
+                        client_id = await connection.execute("CLIENT", "ID", timeout=10)
+                        while self._waiting:
+                            await self._read_once(connection, client_id)
+                            failures = 0
+                except ConnectionLostError as error:
+                    log.debug("waiting for results goes on: %s", error)
+                    await asyncio.sleep(_BACKOFF[min(failures, len(_BACKOFF) - 1)])
+                    failures += 1
+        except AiorqError as error:  # a refusal, which waiting does not cure
+            for future in [future for futures in self._waiting.values() for future in futures if not future.done()]:
+                future.set_exception(error)
+        finally:
+            self._reader = None
+            self._watched = frozenset()
+
+    async def _read_once(self, connection: Dedicated, client_id: int) -> None:
+        streams = list(self._waiting)
+        self._watched = frozenset(streams)
+        self._blocked_as = client_id
+        command = ("XREAD", "BLOCK", int(_BLOCK * 1000), "STREAMS", *streams, *["0-0"] * len(streams))
+        try:
+            reply = await connection.execute(*command, timeout=_BLOCK + 10)
+        finally:
+            self._blocked_as = None
+            self._watched = frozenset()
+        if self._unblocking is not None:  # a late unblock must not hit the next command
+            await self._unblocking
+        for key, entries in (reply.items() if isinstance(reply, dict) else reply) or ():
+            for future in self._waiting.get(key, ()):
+                if not future.done():
+                    future.set_result(entries[-1])
+            self._waiting.pop(key, None)
+        if len(streams) > 200:
+            await asyncio.sleep(len(streams) * _REBUILD)

@@ -1,0 +1,74 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["nox>=2025.2.9"]
+# ///
+"""The one way to run anything: `nox` runs the tests, `nox --list` names the rest.
+
+Arguments after `--` go to the tool: `nox -- tests/server -x`. `nox -r` uses the environments again, which saves most of
+the time.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.sessions = ["tests"]
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+PYTHONS = nox.project.python_versions(PROJECT)
+
+
+def group(name: str) -> tuple[str, ...]:
+    """The requirements of a dependency group of `pyproject.toml`."""
+    return nox.project.dependency_groups(PROJECT, name)
+
+
+def run_tests(session: nox.Session) -> None:
+    """Test the package as it installs, not the checkout."""
+    session.install(".[server]", *group("test"))
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests on the running Python."""
+    run_tests(session)
+
+
+@nox.session(python=PYTHONS)
+def matrix(session: nox.Session) -> None:
+    """Run the tests on every supported Python that is installed."""
+    run_tests(session)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and format with ruff."""
+    session.install(*group("lint"))
+    session.run("ruff", "check", *session.posargs)
+    session.run("ruff", "format", "--check")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types with mypy and pyright."""
+    session.install(".", *group("types"))
+    session.run("mypy")
+    session.run("pyright")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Run the benchmarks."""
+    if not Path("benchmarks/__main__.py").exists():
+        session.skip("there are no benchmarks yet")
+    session.install(".[server]")
+    session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+if __name__ == "__main__":
+    nox.main()
