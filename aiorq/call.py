@@ -1,7 +1,8 @@
 """A call on its way to a worker: function, arguments, and RQ's bytes for them.
 
 RQ stores `zlib(serializer.dumps((func_name, instance, args, kwargs)))`. A function travels as its dotted name, a method as
-the pickled object and the method's name. Only the process that runs the job turns the bytes back into a call.
+the pickled object and the method's name. Only the process that runs the job turns the bytes back into a call. That process is forked
+anew for each job, and pays for the size of what it imports: hence no `inspect` and no dataclasses here.
 """
 
 from __future__ import annotations
@@ -9,12 +10,10 @@ from __future__ import annotations
 import builtins
 import functools
 import importlib
-import inspect
 import zlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from types import ModuleType
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from types import BuiltinFunctionType, CoroutineType, FunctionType, MethodType, ModuleType
+from typing import Any, Final, NamedTuple
 
 from aiorq.errors import (
     DeserializationError,
@@ -30,8 +29,7 @@ MAX_PAYLOAD: Final = 64 * 1024 * 1024
 _DESCRIBED_ARGUMENT: Final = 75  # characters of an argument in a description (RQ)
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """What a job calls: `func_name`, on `instance` if there is one, with `args` and `kwargs`."""
 
     func_name: str
@@ -63,22 +61,22 @@ def _name(func: object) -> tuple[str, object | None]:
         if not func.strip("."):
             raise ValueError("the name of a function must not be empty")
         return func, None
-    if inspect.iscoroutine(func):
+    if isinstance(func, CoroutineType):
         name = func.__qualname__
         func.close()
         raise TypeError(f"pass the function, not its call: enqueue({name}, ...) instead of enqueue({name}(...))")
-    if inspect.isawaitable(func):
+    if isinstance(func, Awaitable):
         raise TypeError(f"pass the function, not its call: {type(func).__name__} is something to await")
-    if inspect.ismethod(func):
+    if isinstance(func, MethodType):
         return func.__name__, func.__self__
-    if inspect.isbuiltin(func) and not isinstance(func.__self__, ModuleType | None):
+    if isinstance(func, BuiltinFunctionType) and not isinstance(func.__self__, ModuleType | None):
         return func.__name__, func.__self__
-    if inspect.isfunction(func) or inspect.isbuiltin(func):
+    if isinstance(func, FunctionType | BuiltinFunctionType):
         return _function_name(func), None
-    if inspect.isclass(func) or not callable(func):
+    if isinstance(func, type) or not callable(func):
         raise TypeError(f"expected a function, a callable object or a text, not {func!r}")
     wrapped = func.func if isinstance(func, functools.partial) else func
-    if inspect.isfunction(wrapped):
+    if isinstance(wrapped, FunctionType):
         _function_name(wrapped)
     return "__call__", func
 
@@ -180,8 +178,8 @@ def resolve(call: Call) -> Callable[..., Any]:
             raise FunctionNotFoundError(f"{type(call.instance).__name__} has no method {call.func_name}")
         return found  # type: ignore[no-any-return]
     found = import_name(call.func_name)
-    if inspect.isclass(found) or not callable(found):
-        kind = "a class" if inspect.isclass(found) else f"a {type(found).__name__}"
+    if isinstance(found, type) or not callable(found):
+        kind = "a class" if isinstance(found, type) else f"a {type(found).__name__}"
         raise FunctionNotFoundError(f"{call.func_name} is {kind}, not a function")
     return found  # type: ignore[no-any-return]
 

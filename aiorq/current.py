@@ -1,32 +1,51 @@
 """Which job runs here: set by whoever runs a job, read by `get_current_job`.
 
-Only raw values are kept, so that a job that never asks costs nothing.
+Only raw values are kept, so that a job that never asks costs nothing. (Plain classes: the process that forks is kept small.)
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 
-@dataclass(slots=True)
 class CurrentRun:
     """The run of a job, as the process that runs it was told."""
 
-    job_id: str
-    fields: Mapping[bytes, bytes]
-    """The job's hash at its claim."""
-    execution_id: str
-    worker_name: str
-    serializer: str | None
-    """Name or dotted path; None for one that has none, then pickle."""
-    prefix: str
-    connection: Mapping[str, Any]
-    """How to connect to Redis, should the job want to."""
-    handles: dict[str, Any] = field(default_factory=dict)
-    """The job objects that were made for this run, by kind, so that asking twice gives the same one."""
+    __slots__ = ("connection", "execution_id", "fields", "handles", "job_id", "prefix", "serializer", "worker_name")
+
+    def __init__(
+        self,
+        *,
+        job_id: str,
+        fields: Mapping[bytes, bytes],
+        execution_id: str,
+        worker_name: str,
+        serializer: str | None,
+        prefix: str,
+        connection: Mapping[str, Any],
+    ) -> None:
+        """Describe a run.
+
+        Args:
+            job_id: its job.
+            fields: the job's hash at its claim.
+            execution_id: the run's token.
+            worker_name: who runs it.
+            serializer: name or dotted path; None for pickle.
+            prefix: of all keys.
+            connection: how to connect to Redis, should the job want to (`store.connection.describe`).
+        """
+        self.job_id = job_id
+        self.fields = fields
+        self.execution_id = execution_id
+        self.worker_name = worker_name
+        self.serializer = serializer
+        self.prefix = prefix
+        self.connection = connection
+        self.handles: dict[str, Any] = {}
+        """The job objects that were made for this run, by kind, so that asking twice gives the same one."""
 
 
 current_run: Final[ContextVar[CurrentRun | None]] = ContextVar("aiorq_current_run", default=None)

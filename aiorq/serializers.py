@@ -6,7 +6,6 @@ Nothing in RQ's format says which serializer wrote a job, so producers, workers 
 from __future__ import annotations
 
 import importlib
-import json
 import pickle
 from typing import Any, Final, Protocol, runtime_checkable
 
@@ -47,11 +46,15 @@ class JSONSerializer:
     @staticmethod
     def dumps(obj: Any, /) -> bytes:
         """Turn `obj` into bytes."""
+        import json  # here, and not above: what runs pickled jobs is kept small
+
         return json.dumps(obj).encode()
 
     @staticmethod
     def loads(data: bytes, /) -> Any:
         """Turn bytes back into the object."""
+        import json
+
         return json.loads(data)
 
 

@@ -88,6 +88,7 @@ for index = 1, #KEYS, 2 do
 end
 if taken > 0 then
   redis.call('HSET', wkey, 'state', 'busy', 'aiorq_claim', nonce .. cjson.encode(runs))
+  redis.call('EXPIRE', wkey, 480)
   redis.call('EXPIRE', worker_executions_key(prefix, worker), 480)
 end
 return reply

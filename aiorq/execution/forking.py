@@ -1,0 +1,323 @@
+"""The supervisor's end of running jobs in forked processes: start a zygote, order runs, enforce timeouts, hear how they ended.
+
+Timeouts and kills are decided here, outside the process that runs the job, and carried out by the zygote, which alone knows
+whether a process id still belongs to a horse. When the zygote itself dies, its horses die with it; a new one is started.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from aiorq.errors import AiorqError
+from aiorq.execution import frames
+from aiorq.execution.frames import Frame, Kind
+from aiorq.execution.horse import Order
+from aiorq.execution.outcome import Lost, NotBegun, Outcome, Raised, Returned
+from aiorq.execution.zygote import Settings, serve
+
+log = logging.getLogger(__name__)
+
+TIMEOUT_GRACE: Final = 5.0
+"""Seconds that a job may go on after the exception of its timeout before its process group is killed."""
+_UNANSWERED: Final = 5.0  # seconds after a kill without the notice of the end: then the zygote itself is stuck
+_BOOT: Final = "import sys; sys.path[:] = {path!r}; from aiorq.execution.zygote import main; main()"
+
+
+class ZygoteError(AiorqError):
+    """The process that forks jobs cannot be used."""
+
+
+class Zygote(NamedTuple):
+    """A zygote that was started: our end of its socket, and what to wait for."""
+
+    sock: socket.socket
+    pid: int
+    process: subprocess.Popen[bytes] | None
+    """None when it was forked from this process."""
+
+
+def fork_zygote() -> Zygote | None:
+    """Fork this process into a zygote, so that horses have every module that was imported here.
+
+    Returns:
+        None where that is not safe: this process has further threads, or an event loop runs in it.
+    """
+    if threading.active_count() > 1 or asyncio._get_running_loop() is not None:
+        return None
+    ours, theirs = frames.pair()
+    supervisor = os.getpid()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid == 0:
+        ours.close()
+        serve(theirs, supervisor)
+    theirs.close()
+    return Zygote(ours, pid, None)
+
+
+def spawn_zygote() -> Zygote:
+    """Start a zygote in a fresh interpreter, safe from anywhere, with the module search path of this one."""
+    ours, theirs = frames.pair()
+    with theirs:
+        code = _BOOT.format(path=[entry or str(Path.cwd()) for entry in sys.path])
+        command = [sys.executable, *subprocess._args_from_interpreter_flags(), "-c", code]  # type: ignore[attr-defined]
+        process = subprocess.Popen(
+            [*command, str(theirs.fileno()), str(os.getpid())], stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
+        )
+    return Zygote(ours, process.pid, process)
+
+
+class _Running:
+    __slots__ = ("future", "kill_timer", "killed_for")
+
+    def __init__(self, future: asyncio.Future[Outcome]) -> None:
+        self.future = future
+        self.kill_timer: asyncio.TimerHandle | None = None
+        self.killed_for = ""
+
+
+class ForkExecutor:
+    """Runs each job in a process of its own."""
+
+    def __init__(self, settings: Settings, zygote: Zygote | None = None) -> None:
+        """Prepare; `start` begins.
+
+        Args:
+            settings: for the zygote.
+            zygote: one that was forked before the event loop existed; None to start one in a fresh interpreter.
+        """
+        self._settings = settings
+        self._first = zygote
+        self._zygote: Zygote | None = None
+        self._ready: asyncio.Future[None] | None = None
+        self._running: dict[int, _Running] = {}
+        self._unreaped: set[int] = set()
+        self._last_number = 0
+        self._outbox: deque[tuple[Kind, Sequence[bytes]]] = deque()
+        self._closing = False
+        self._restarting: asyncio.Task[None] | None = None
+
+    @property
+    def zygote_pid(self) -> int | None:
+        """The process id of the zygote while there is one."""
+        return None if self._zygote is None else self._zygote.pid
+
+    async def start(self) -> None:
+        """Start the zygote and wait until its modules are imported.
+
+        Raises:
+            ZygoteError: a module cannot be preloaded, or the zygote ended.
+        """
+        loop = asyncio.get_running_loop()
+        zygote, self._first = self._first or spawn_zygote(), None
+        zygote.sock.setblocking(False)
+        self._zygote = zygote
+        self._ready = loop.create_future()
+        loop.add_reader(zygote.sock.fileno(), self._read)
+        self._send(Kind.CONFIGURE, self._settings.encode())
+        await self._ready
+
+    async def execute(self, order: Order) -> Outcome:
+        """Run a job in a process of its own and say how it ended. A caller that is cancelled leaves it running; see `kill`."""
+        if self._zygote is None or self._ready is None or not self._ready.done():
+            return NotBegun("the process that forks jobs is being started")
+        loop = asyncio.get_running_loop()
+        running = self._running[order.number] = _Running(loop.create_future())
+        if order.timeout > 0:
+            running.kill_timer = loop.call_later(order.timeout + TIMEOUT_GRACE, self.kill, order.number, "timeout")
+        self._unreaped.add(order.number)
+        self._send(Kind.RUN, order.encode())
+        return await asyncio.shield(running.future)
+
+    def next_number(self) -> int:
+        """A number for an `Order`."""
+        self._last_number += 1
+        return self._last_number
+
+    def kill(self, number: int, why: str) -> None:
+        """Kill the process group of a run. Its outcome will be `Lost` with this reason, unless it came before."""
+        running = self._running.get(number)
+        if running is None:
+            return
+        running.killed_for = running.killed_for or why
+        self._send(Kind.KILL, [b"%d" % number, b"%d" % signal.SIGKILL])
+        if running.kill_timer is not None:
+            running.kill_timer.cancel()
+        running.kill_timer = asyncio.get_running_loop().call_later(_UNANSWERED, self._give_up_zygote)
+
+    async def close(self) -> None:
+        """Kill what still runs, end the zygote and wait for its end."""
+        self._closing = True
+        if self._restarting is not None:
+            self._restarting.cancel()
+        zygote = self._disconnect()
+        if zygote is not None:
+            await self._wait_for(zygote)
+        if self._first is not None:
+            self._first.sock.close()
+            await self._wait_for(self._first)
+
+    def _disconnect(self) -> Zygote | None:
+        zygote, self._zygote = self._zygote, None
+        if zygote is not None:
+            loop = asyncio.get_running_loop()
+            loop.remove_reader(zygote.sock.fileno())
+            loop.remove_writer(zygote.sock.fileno())
+            zygote.sock.close()
+            self._outbox.clear()
+        return zygote
+
+    async def _wait_for(self, zygote: Zygote) -> None:
+        # It ends by itself as its socket is closed; if it is stuck in user code of a preload, it is killed.
+        pause = 0.001
+        for patience in (2.0, 60.0):
+            end = asyncio.get_running_loop().time() + patience
+            while asyncio.get_running_loop().time() < end:
+                if zygote.process is not None:
+                    if zygote.process.poll() is not None:
+                        return
+                else:
+                    try:
+                        if os.waitpid(zygote.pid, os.WNOHANG)[0]:
+                            return
+                    except ChildProcessError:
+                        return
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, 0.05)
+            os.kill(zygote.pid, signal.SIGKILL)
+
+    def _give_up_zygote(self) -> None:
+        if self._zygote is not None:
+            log.error("the process that forks jobs (pid %d) does not answer; it is killed", self._zygote.pid)
+            os.kill(self._zygote.pid, signal.SIGCONT)
+            os.kill(self._zygote.pid, signal.SIGKILL)
+
+    def _send(self, kind: Kind, fields: Sequence[bytes]) -> None:
+        if self._zygote is None:
+            return
+        self._outbox.append((kind, fields))
+        if len(self._outbox) == 1:
+            self._flush()
+
+    def _flush(self) -> None:
+        zygote = self._zygote
+        if zygote is None:
+            return
+        loop = asyncio.get_running_loop()
+        try:
+            while self._outbox:
+                frames.send(zygote.sock, *self._outbox[0])
+                self._outbox.popleft()
+        except BlockingIOError:
+            loop.add_writer(zygote.sock.fileno(), self._flush)
+            return
+        except OSError as error:  # it is gone; reading says so too
+            log.debug("cannot send to the zygote: %s", error)
+            self._outbox.clear()
+        loop.remove_writer(zygote.sock.fileno())
+
+    def _read(self) -> None:
+        while self._zygote is not None:
+            try:
+                frame = frames.receive(self._zygote.sock)
+            except BlockingIOError:
+                return
+            except ValueError as error:
+                log.warning("a job wrote to the worker's socket: %s", error)
+                continue
+            except OSError:
+                frame = None
+            if frame is None:
+                self._zygote_died()
+                return
+            self._handle(frame)
+
+    def _handle(self, frame: Frame) -> None:
+        if frame.kind == Kind.READY:
+            self._settle_ready(None)
+        elif frame.kind == Kind.UNUSABLE:
+            self._settle_ready(ZygoteError(frame.fields[0].decode(errors="replace")))
+        elif frame.kind in (Kind.RETURNED, Kind.RAISED):
+            self._handle_outcome(frame)
+        elif frame.kind == Kind.REFUSED:
+            number = int(frame.fields[0])
+            self._unreaped.discard(number)
+            self._settle(number, NotBegun(frame.fields[1].decode()))
+        elif frame.kind == Kind.ENDED:
+            self._handle_end(*(int(field) for field in frame.fields))
+
+    def _handle_outcome(self, frame: Frame) -> None:
+        try:
+            number, fresh, first, second = frame.fields
+            outcome: Outcome = Returned(first, second.decode())
+            if frame.kind == Kind.RAISED:
+                outcome = Raised(first.decode(), second)
+            self._settle(int(number), outcome)
+        except ValueError as error:
+            log.warning("a job wrote to the worker's socket: %s", error)
+            return
+        if fresh:
+            self._send(Kind.WARM, fresh.split(b","))
+
+    def _handle_end(self, number: int, status: int, peak_kib: int) -> None:
+        self._unreaped.discard(number)
+        running = self._running.get(number)
+        if running is None:
+            return
+        if os.WIFSIGNALED(status):
+            lost = Lost(signal=os.WTERMSIG(status), why=running.killed_for, peak_kib=peak_kib)
+        else:
+            lost = Lost(exit_code=os.waitstatus_to_exitcode(status), why=running.killed_for, peak_kib=peak_kib)
+        self._settle(number, lost)
+
+    def _settle(self, number: int, outcome: Outcome) -> None:
+        running = self._running.pop(number, None)
+        if running is None:
+            return
+        if running.kill_timer is not None:
+            running.kill_timer.cancel()
+        if not running.future.done():
+            running.future.set_result(outcome)
+
+    def _settle_ready(self, error: ZygoteError | None) -> None:
+        if self._ready is not None and not self._ready.done():
+            if error is None:
+                self._ready.set_result(None)
+            else:
+                self._ready.set_exception(error)
+
+    def _zygote_died(self) -> None:
+        zygote = self._disconnect()
+        self._settle_ready(ZygoteError("the process that forks jobs ended while it started"))
+        for number in list(self._running):
+            why = self._running[number].killed_for or "the worker's process that forks jobs died"
+            self._settle(number, Lost(signal=signal.SIGKILL, why=why))
+        self._unreaped.clear()
+        if zygote is not None and not self._closing:
+            self._restarting = asyncio.get_running_loop().create_task(self._restart(zygote), name="aiorq zygote restart")
+
+    async def _restart(self, dead: Zygote) -> None:
+        log.error("the process that forks jobs (pid %d) died; a new one is started", dead.pid)
+        await self._wait_for(dead)
+        pause = 0.1
+        while True:
+            try:
+                await self.start()
+                return
+            except (ZygoteError, OSError) as error:
+                log.error("the process that forks jobs does not start: %s", error)  # noqa: TRY400 - the text says all
+                self._disconnect()
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, 5.0)

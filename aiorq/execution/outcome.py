@@ -1,0 +1,63 @@
+"""How a run ended, as data. Whoever ran it says what happened; what follows from it is decided elsewhere."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """The function returned."""
+
+    value: bytes
+    """The result as RQ stores it; empty for None."""
+    warning: str = ""
+    """Why the result was replaced by RQ's placeholder, if it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """The function raised, or there was no function to run."""
+
+    summary: str
+    """Type and message of the exception, on one line."""
+    traceback: bytes
+    """As RQ stores it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The process that ran the job ended without an outcome."""
+
+    exit_code: int | None = None
+    signal: int | None = None
+    why: str = ""
+    """What is known beyond code and signal: `timeout`, `out of memory`, `killed by the worker`."""
+    peak_kib: int = 0
+    """The most memory that it had, in KiB."""
+
+    def __str__(self) -> str:
+        """What happened to the process, in words."""
+        if self.signal is not None:
+            try:
+                name = f"signal {self.signal} ({signal.Signals(self.signal).name})"
+            except ValueError:
+                name = f"signal {self.signal}"
+            how = f"was killed by {name}"
+        elif self.exit_code is not None:
+            how = f"exited with code {self.exit_code} before the job had ended"
+        else:
+            how = "is gone"
+        return f"the process that ran the job {how}" + (f": {self.why}" if self.why else "")
+
+
+@dataclass(frozen=True, slots=True)
+class NotBegun:
+    """The run never began: no process could be made for it."""
+
+    reason: str
+
+
+Outcome: TypeAlias = Returned | Raised | Lost | NotBegun
