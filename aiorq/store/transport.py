@@ -218,6 +218,21 @@ class Dedicated:
         """Use `connection` until its block is left."""
         self._connection = connection
         self._map = map_error
+        self._client_id: int | None = None
+
+    @property
+    def client_id(self) -> int | None:
+        """The server's number for this connection, by which another one can unblock it; None when it is not known."""
+        return self._client_id if self._connection.is_connected else None
+
+    async def identify(self) -> None:
+        """Learn `client_id`, connecting anew if the connection was lost.
+
+        Raises:
+            ConnectionLostError: Redis cannot be asked now.
+        """
+        if self.client_id is None:
+            self._client_id = await self.execute("CLIENT", "ID", timeout=REPLY_TIMEOUT)
 
     async def execute(self, *command: Value, timeout: float) -> Reply:
         """Send a command and wait at most `timeout` seconds for its answer.

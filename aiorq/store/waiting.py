@@ -85,9 +85,8 @@ class Waiter:
             while self._waiting:
                 try:
                     async with self._transport.dedicated() as connection:
-                        client_id = await connection.execute("CLIENT", "ID", timeout=10)
                         while self._waiting:
-                            await self._read_once(connection, client_id)
+                            await self._read_once(connection)
                             failures = 0
                 except ConnectionLostError as error:
                     log.debug("waiting for results goes on: %s", error)
@@ -100,10 +99,11 @@ class Waiter:
             self._reader = None
             self._watched = frozenset()
 
-    async def _read_once(self, connection: Dedicated, client_id: int) -> None:
+    async def _read_once(self, connection: Dedicated) -> None:
+        await connection.identify()
         streams = list(self._waiting)
         self._watched = frozenset(streams)
-        self._blocked_as = client_id
+        self._blocked_as = connection.client_id
         command = ("XREAD", "BLOCK", int(_BLOCK * 1000), "STREAMS", *streams, *["0-0"] * len(streams))
         try:
             reply = await connection.execute(*command, timeout=_BLOCK + 10)

@@ -52,3 +52,8 @@ async def wait_for_push(store: Store, connection: Dedicated, worker: str, queue:
     keys = store.keys
     command = ("BLMOVE", keys.queue(queue), keys.inbox(worker, queue), "LEFT", "RIGHT", seconds)
     return await connection.execute(*command, timeout=seconds + 10) is not None
+
+
+async def are_suspended(store: Store) -> bool:
+    """Whether no worker may take new jobs."""
+    return bool(await store.transport.execute("EXISTS", store.keys.suspended))

@@ -1,0 +1,283 @@
+"""The worker: it puts its parts together, starts them, and ends them in order.
+
+    supervisor   this process: asks Redis, keeps leases, enforces timeouts, records outcomes; never runs user code
+    zygote       forks a horse for each job
+    horse        runs one job
+
+Each part is a file: `fetch` claims, `run` follows one job, `leases` keeps what runs, `wake` waits for work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import secrets
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import anyio
+from redis.asyncio import Redis
+
+from aiorq import __version__
+from aiorq.execution.forking import ForkExecutor, Zygote, fork_zygote
+from aiorq.execution.horse import Context
+from aiorq.execution.zygote import Settings
+from aiorq.keys import Keys
+from aiorq.queue import Queue
+from aiorq.serializers import resolve_serializer, serializer_path
+from aiorq.store import runs, workers
+from aiorq.store.base import Store, store_of
+from aiorq.store.connection import describe
+from aiorq.store.runs import Claimed
+from aiorq.worker.fetch import fetch
+from aiorq.worker.leases import keep_leases
+from aiorq.worker.options import WorkerOptions, as_names, random_name
+from aiorq.worker.run import KILLED_AT_STOP, Runner
+from aiorq.worker.state import State, Stop, log
+
+
+class Worker:
+    """Takes jobs from queues and runs each in a process of its own."""
+
+    def __init__(
+        self,
+        queues: Queue | str | Sequence[Queue | str] = "default",
+        name: str | None = None,
+        connection: Redis | str | None = None,
+        *,
+        concurrency: int = 1,
+        preload: str | Sequence[str] = (),
+        path: str | Sequence[str] = (),
+        lease: float = 15.0,
+        default_result_ttl: int = 500,
+        worker_ttl: int = 420,
+        serializer: object | None = None,
+        prefix: str | None = None,
+    ) -> None:
+        """Describe a worker; `work` or `run` starts it.
+
+        Args:
+            queues: names or queue objects; a job of the first is always taken before one of the second, and so on.
+            name: unlike that of any other live worker; None for a random one.
+            connection: a `redis.asyncio.Redis`, a URL, or None: that of the first queue object, else the environment's.
+            concurrency: how many jobs run at a time, 1 to 1000.
+            preload: modules to import once, so that no job has to.
+            path: folders to search for modules before all others.
+            lease: seconds, 1 to 600, after which the jobs of this worker are taken from it if it is not heard of.
+            default_result_ttl: seconds that finished jobs are kept which do not say so themselves; -1 for ever.
+            worker_ttl: seconds without a heartbeat after which the worker counts as dead.
+            serializer: that of the queues; None for that of the first queue object, else pickle.
+            prefix: of all keys; None for the environment's.
+
+        Raises:
+            ValueError: a setting out of range, an unknown serializer, a queue named twice.
+        """
+        given: list[Queue | str] = [queues] if isinstance(queues, (str, Queue)) else list(queues)
+        objects = [queue for queue in given if isinstance(queue, Queue)]
+        first = objects[0] if objects else None
+        self.options = WorkerOptions(
+            queues=tuple(queue if isinstance(queue, str) else queue.name for queue in given),
+            name=random_name() if name is None else name,
+            concurrency=concurrency,
+            lease=lease,
+            worker_ttl=worker_ttl,
+            default_result_ttl=default_result_ttl,
+            preload=as_names(preload),
+            path=as_names(path),
+        )
+        self.serializer = resolve_serializer(serializer) if serializer or first is None else first.serializer
+        self._connection = connection if connection is not None or first is None else first._connection
+        self._prefix = prefix if prefix is not None or first is None else first._prefix
+        Keys(self._prefix)
+        self._boot = f"{os.getpid()}:{secrets.token_hex(8)}"
+        self._state: State | None = None
+        self._requested = Stop.NOT
+        self._signals = 0
+
+    @property
+    def name(self) -> str:
+        """The worker's name."""
+        return self.options.name
+
+    @property
+    def cold(self) -> bool:
+        """Whether the worker was told to stop without waiting for its jobs."""
+        return self._requested is Stop.COLD
+
+    def run(
+        self,
+        burst: bool = False,
+        max_jobs: int | None = None,
+        max_idle_time: float | None = None,
+        *,
+        fork: bool = True,
+    ) -> bool:
+        """Work until told to stop, in an event loop of its own: the way for scripts. SIGINT and SIGTERM end it.
+
+        Must be called from the main thread, outside of any event loop. Where nothing speaks against it this process is forked
+        first, so that jobs find every module imported that was imported here.
+
+        Args:
+            burst: end as soon as the queues are empty.
+            max_jobs: end after that many jobs.
+            max_idle_time: end after that many seconds without a job.
+            fork: False to import modules afresh in the process that forks jobs (and `preload` only).
+
+        Returns:
+            whether any job ran.
+        """
+        zygote = fork_zygote() if fork else None
+
+        async def main() -> bool:
+            return await self.work(burst, max_jobs, max_idle_time, handle_signals=True, _zygote=zygote)
+
+        return anyio.run(main, backend_options={"use_uvloop": True})
+
+    async def work(
+        self,
+        burst: bool = False,
+        max_jobs: int | None = None,
+        max_idle_time: float | None = None,
+        *,
+        handle_signals: bool = False,
+        _zygote: Zygote | None = None,
+    ) -> bool:
+        """Work until told to stop, in the running event loop.
+
+        Args:
+            burst: end as soon as the queues are empty.
+            max_jobs: end after that many jobs.
+            max_idle_time: end after that many seconds without a job.
+            handle_signals: end at SIGINT and SIGTERM: warm at the first, cold at the second. Main thread only.
+
+        Returns:
+            whether any job ran.
+
+        Raises:
+            WorkerExistsError: a live worker has the same name.
+            ZygoteError: a module cannot be preloaded.
+            ConnectionLostError: Redis cannot be asked at the start. Later on the worker waits such trouble out.
+        """
+        if max_jobs is not None and max_jobs < 1:
+            raise ValueError(f"max_jobs must be at least 1, not {max_jobs}")
+        if max_idle_time is not None and not max_idle_time > 0:
+            raise ValueError(f"max_idle_time must be more than 0 seconds, not {max_idle_time}")
+        store = store_of(self._connection, self._prefix)
+        state = self._state = State(self.options, store)
+        state.request_stop(self._requested)
+        executor = ForkExecutor(self._settings(store), _zygote)
+        with ExitStack() as signals:
+            if handle_signals:
+                self._handle_signals(signals)
+            try:
+                await self._register()
+                try:
+                    await self._supervise(state, executor, burst, max_jobs, max_idle_time)
+                finally:
+                    await self._retire(state)
+            finally:
+                await executor.close()
+                self._state = None
+        return state.claimed > 0
+
+    def request_stop(self, cold: bool = False) -> None:
+        """Ask the worker to end, from its event loop: after what runs has ended, or, with `cold`, at once.
+
+        Jobs that are killed by a cold stop go back to the head of their queue.
+        """
+        self._requested = max(self._requested, Stop.COLD if cold else Stop.WARM)
+        if self._state is not None:
+            self._state.request_stop(self._requested)
+
+    def _settings(self, store: Store) -> Settings:
+        path = serializer_path(self.serializer)
+        if path is None or type(resolve_serializer(path)) is not type(self.serializer):
+            raise ValueError(
+                f"the serializer {self.serializer!r} cannot be found by name in the processes that run jobs: give its dotted path"
+            )
+        context = Context(self.name, path, store.keys.prefix, describe(store.connection))
+        return Settings(context, list(self.options.path), list(self.options.preload))
+
+    async def _supervise(
+        self, state: State, executor: ForkExecutor, burst: bool, max_jobs: int | None, max_idle_time: float | None
+    ) -> None:
+        await executor.start()
+        self._greet(state.store)
+        runner = Runner(state, executor)
+        async with anyio.create_task_group() as group:
+            group.start_soon(keep_leases, state, executor, self._register)
+            group.start_soon(self._kill_at_cold_stop, state, executor)
+            async with anyio.create_task_group() as running:
+
+                def begin(claimed: Claimed) -> None:
+                    running.start_soon(runner.run, runner.admit(claimed), claimed)
+
+                await fetch(state, begin, burst=burst, max_jobs=max_jobs, max_idle_time=max_idle_time)
+                if state.running:
+                    log.info("waiting for %d jobs to end; a second signal kills them and puts them back", len(state.running))
+            group.cancel_scope.cancel()
+
+    @staticmethod
+    async def _kill_at_cold_stop(state: State, executor: ForkExecutor) -> None:
+        while state.stop is not Stop.COLD:
+            await state.changed()
+        while True:
+            for number in list(state.running):
+                executor.kill(number, KILLED_AT_STOP)
+            await state.changed()
+
+    async def _register(self) -> None:
+        store = store_of(self._connection, self._prefix)
+        fields: dict[str, str | int] = {
+            "queues": ",".join(self.options.queues),
+            "pid": os.getpid(),
+            "hostname": socket.gethostname(),
+            "ip_address": "unknown",
+            "version": __version__,
+            "python_version": sys.version,
+            "state": "idle",
+        }
+        await workers.register(store, self.name, self._boot, self.options.queues, fields, self.options.worker_ttl + 60)
+
+    async def _retire(self, state: State) -> None:
+        async def leave() -> None:
+            await runs.release(state.store, self.name, self.options.queues)
+            await workers.retire(state.store, self.name, self._boot, self.options.queues)
+
+        with anyio.CancelScope(shield=True):
+            await leave()
+        log.info("worker %s ended", self.name)
+
+    def _greet(self, store: Store) -> None:
+        log.info(
+            "worker %s (pid %d, aiorq %s, Python %s) takes jobs from %s at %s, %d at a time",
+            self.name,
+            os.getpid(),
+            __version__,
+            platform.python_version(),
+            ", ".join(self.options.queues),
+            store.transport.where,
+            self.options.concurrency,
+            extra={"worker": self.name},
+        )
+
+    def _handle_signals(self, stack: ExitStack) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            raise ValueError("signals can be handled in the main thread only")
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._on_signal, number)
+            stack.callback(loop.remove_signal_handler, number)
+
+    def _on_signal(self, number: int, *_: Any) -> None:
+        self._signals += 1
+        cold = self._signals > 1
+        how = "jobs that run are killed and put back" if cold else "finishing what runs"
+        log.warning("%s: %s", signal.Signals(number).name, how)
+        self.request_stop(cold)
