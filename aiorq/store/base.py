@@ -55,3 +55,15 @@ def store_of(connection: Redis | str | None = None, prefix: str | None = None) -
     if store is None:
         store = stores[keys.prefix] = Store(connection, keys)
     return store
+
+
+async def wipe(store: Store) -> int:
+    """Delete every key below the prefix, in steps; returns how many there were. For prefixes of one's own only."""
+    pattern = "".join(f"[{letter}]" for letter in store.keys.prefix) + ":*"
+    deleted, cursor = 0, b"0"
+    while True:
+        cursor, names = await store.transport.execute("SCAN", cursor, "MATCH", pattern, "COUNT", 1000)
+        if names:
+            deleted += await store.transport.execute("UNLINK", *names)
+        if int(cursor) == 0:
+            return deleted

@@ -1,0 +1,5 @@
+"""`python -m aiorq` is `aiorq`."""
+
+from aiorq.cli import main
+
+main()

@@ -1,0 +1,5 @@
+"""`python -m aiorq.cli` is `aiorq`."""
+
+from aiorq.cli import main
+
+main()

@@ -1,0 +1,40 @@
+"""`aiorq dev`."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Annotated
+
+import typer
+
+from aiorq.cli.logs import LogFormat, configure
+from aiorq.cli.parameters import Concurrency, Path
+
+
+def dev(
+    queues: Annotated[list[str] | None, typer.Argument(help="Queues in strict order.", show_default="default")] = None,
+    concurrency: Concurrency = 2,
+    path: Path = None,
+    folder: Annotated[
+        str | None, typer.Option(help="Keep the data in this folder.", show_default="data ends with the command")
+    ] = None,
+) -> None:
+    """Start a server of your own and a worker; both stay up until Ctrl-C.
+
+    It prints the URL under which other programs find the server.
+    """
+    from aiorq.server import EmbeddedServer
+    from aiorq.worker import Worker
+
+    configure(LogFormat.TEXT, logging.INFO)
+    with EmbeddedServer(folder=folder, append_only=folder is not None) as server:
+        typer.echo(f"export AIORQ_REDIS_URL={server.url}")
+        typer.echo("Enqueue from another terminal with that line first, for example: aiorq enqueue math.factorial %20")
+        made = Worker(
+            queues or ["default"],
+            connection=server.url,
+            concurrency=concurrency,
+            path=[os.path.abspath(each) for each in path or ["."]],
+        )
+        made.run(fork=False)

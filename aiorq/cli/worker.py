@@ -1,0 +1,63 @@
+"""`aiorq worker`."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Annotated
+
+import typer
+
+from aiorq.cli.logs import LogFormat, configure
+from aiorq.cli.parameters import Concurrency, Path, Serializer, Url
+
+
+def worker(
+    queues: Annotated[
+        list[str] | None,
+        typer.Argument(help="Queues in strict order: a job of the first is always taken first.", show_default="default"),
+    ] = None,
+    url: Url = None,
+    burst: Annotated[bool, typer.Option("--burst", "-b", help="End when the queues are empty.")] = False,
+    concurrency: Concurrency = 1,
+    name: Annotated[str | None, typer.Option("--name", "-n", help="Name of the worker.", show_default="random")] = None,
+    path: Path = None,
+    preload: Annotated[
+        list[str] | None,
+        typer.Option(help="Module to import once, so that no job has to; may be given several times."),
+    ] = None,
+    serializer: Serializer = "pickle",
+    max_jobs: Annotated[int | None, typer.Option(help="End after that many jobs.")] = None,
+    max_idle_time: Annotated[float | None, typer.Option(help="End after that many seconds without a job.")] = None,
+    results_ttl: Annotated[int, typer.Option(help="Seconds that results are kept; -1 for ever.")] = 500,
+    worker_ttl: Annotated[int, typer.Option(help="Seconds without a heartbeat after which the worker counts as dead.")] = 420,
+    lease: Annotated[
+        float, typer.Option(help="Seconds, 1 to 600, after which the jobs of a worker that is not heard of are taken from it.")
+    ] = 15.0,
+    log_format: Annotated[LogFormat, typer.Option(help="How log lines look.")] = LogFormat.TEXT,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Log warnings only.")] = False,
+) -> None:
+    """Take jobs from queues and run each in a process of its own.
+
+    The first SIGINT (Ctrl-C) or SIGTERM lets the jobs that run finish; the second kills them and puts them back.
+    """
+    from aiorq.worker import Worker
+
+    configure(log_format, logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
+    made = Worker(
+        queues or ["default"],
+        name,
+        url,
+        concurrency=concurrency,
+        preload=preload or (),
+        path=[os.path.abspath(folder) for folder in path or ["."]],
+        lease=lease,
+        default_result_ttl=results_ttl,
+        worker_ttl=worker_ttl,
+        serializer=serializer,
+    )
+    # This process has imported the command line: the one that forks jobs starts afresh and stays small.
+    made.run(burst, max_jobs, max_idle_time, fork=False)
+    if made.cold:
+        raise typer.Exit(1)

@@ -1,0 +1,180 @@
+"""What a database holds, in a form in which two databases can be compared: clocks and random ids are left out.
+
+A snapshot maps the parts of all keys to values, so that comparing two is comparing two mappings. Parts are written `key | part`:
+
+    rq:job:a | type                       hash
+    rq:job:a | ttl                        498.0, or 'none'
+    rq:job:a | status                     b'finished'
+    rq:job:a | data                       the call, decoded
+    rq:finished:a | a                     498.0, the score in seconds from now
+    rq:results:a | 0 type                 b'1', a field of the first entry
+    rq:queue:a | items                    the list
+
+Numbers (TTLs and scores) are equal when they are within a few seconds; everything else must be the same.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import pickle
+import re
+import time
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple, TypeAlias
+
+from redis import Redis
+
+TOLERANCE = 5.0
+"""Seconds by which two TTLs, or two scores, may differ: two runs do not take the same time."""
+NEAR = 60.0
+"""Seconds from now within which a date must be to count as a clock."""
+
+Snapshot: TypeAlias = dict[str, object]
+
+_DATE = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
+_EPOCH = re.compile(rb"\d{10}\.\d+")
+_RANDOM = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_CLOCK_SCORES = ("rq:finished:", "rq:failed:", "rq:wip:", "rq:executions:")
+
+
+class Difference(NamedTuple):
+    """A part that two snapshots do not agree on; None stands for a part that is not there."""
+
+    part: str
+    theirs: object
+    ours: object
+
+    def __str__(self) -> str:
+        return f"{self.part}: RQ has {self.theirs!r}, aiorq has {self.ours!r}"
+
+
+class Allowed(NamedTuple):
+    """A difference that is meant: a pattern of parts, what aiorq has there, and why."""
+
+    pattern: str
+    ours: object
+    reason: str
+
+    def covers(self, difference: Difference) -> bool:
+        """Whether this is the difference that is meant."""
+        return fnmatchcase(difference.part, self.pattern) and _equal(self.ours, difference.ours)
+
+
+def take(connection: Redis, serializer: Any = pickle) -> Snapshot:
+    """All keys of a database, but what aiorq alone writes (`rq:aiorq:*`, fields `aiorq_*`)."""
+    now = _server_time(connection)
+    snapshot: Snapshot = {}
+    for raw in connection.keys():
+        name = raw.decode()
+        if name.startswith("rq:aiorq:"):
+            continue
+        key = _anonymous(name)
+        parts = _parts(connection, name, now, serializer)
+        assert f"{key} | type" not in snapshot, f"two keys look alike: {key}"
+        snapshot.update({f"{key} | {part}": value for part, value in parts.items()})
+    return snapshot
+
+
+def of_job(snapshot: Snapshot, name: str) -> Snapshot:
+    """The parts of a snapshot that belong to one job, which is alone in the queue of the same name."""
+    key = re.compile(rf"rq:[^|]*:{re.escape(name)}(:[^|]*)? \| .*")
+    return {part: value for part, value in snapshot.items() if key.fullmatch(part)}
+
+
+def of_worker(snapshot: Snapshot, name: str) -> Snapshot:
+    """The parts of a snapshot that belong to one worker."""
+    return {part: value for part, value in snapshot.items() if part.startswith(f"rq:worker:{name}")}
+
+
+def compare(theirs: Snapshot, ours: Snapshot) -> list[Difference]:
+    """Every part on which two snapshots do not agree."""
+    parts = sorted(theirs.keys() | ours.keys())
+    found = [Difference(part, theirs.get(part), ours.get(part)) for part in parts]
+    return [difference for difference in found if not _equal(difference.theirs, difference.ours)]
+
+
+def unexplained(theirs: Snapshot, ours: Snapshot, allowed: Iterable[Allowed]) -> list[str]:
+    """The differences that no row of `allowed` covers, as text."""
+    rows = list(allowed)
+    return [str(found) for found in compare(theirs, ours) if not any(row.covers(found) for row in rows)]
+
+
+def _equal(one: object, other: object) -> bool:
+    if isinstance(one, float) and isinstance(other, float):
+        return abs(one - other) <= TOLERANCE
+    return type(one) is type(other) and one == other
+
+
+def _server_time(connection: Redis) -> float:
+    seconds, micros = connection.time()  # type: ignore[misc]
+    return float(seconds) + float(micros) / 1e6
+
+
+def _anonymous(text: str) -> str:
+    return _RANDOM.sub("<random>", text)
+
+
+def _parts(connection: Redis, name: str, now: float, serializer: Any) -> dict[str, object]:
+    client: Any = connection
+    kind = client.type(name).decode()
+    ttl = client.pttl(name)
+    parts: dict[str, object] = {"type": kind, "ttl": "none" if ttl < 0 else ttl / 1000}
+    if kind == "string":
+        parts["value"] = _value("", client.get(name), now, serializer)
+    elif kind == "list":
+        parts["items"] = [_anonymous(item.decode()) for item in client.lrange(name, 0, -1)]
+    elif kind == "set":
+        parts["members"] = sorted(_anonymous(item.decode()) for item in client.smembers(name))
+    elif kind == "zset":
+        for member, score in client.zrange(name, 0, -1, withscores=True):
+            is_moment = score > 0 and score != float("inf")
+            parts[_anonymous(member.decode())] = score - now if is_moment else str(score)
+    elif kind == "hash":
+        parts.update(_fields(client.hgetall(name), now, serializer))
+    elif kind == "stream":
+        for index, (_, fields) in enumerate(client.xrange(name)):
+            parts.update({f"{index} {field}": value for field, value in _fields(fields, now, serializer).items()})
+    return parts
+
+
+def _fields(fields: Mapping[bytes, bytes], now: float, serializer: Any) -> dict[str, object]:
+    return {
+        name.decode(): _value(name.decode(), value, now, serializer)
+        for name, value in fields.items()
+        if not name.startswith(b"aiorq_")
+    }
+
+
+def _value(name: str, raw: bytes, now: float, serializer: Any) -> object:
+    decode = _DECODERS.get(name)
+    if decode is not None and raw:
+        return decode(raw, serializer)
+    if _DATE.fullmatch(raw):
+        moment = datetime.strptime(raw.decode(), "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC).timestamp()
+        return "<date>" if abs(now - moment) < NEAR else raw
+    if _EPOCH.fullmatch(raw):
+        return "<epoch>" if abs(now - float(raw)) < NEAR else raw
+    return _anonymous(raw.decode()).encode() if raw.isascii() else raw
+
+
+def _call(raw: bytes, serializer: Any) -> object:
+    return serializer.loads(zlib.decompress(raw))
+
+
+def _traceback(raw: bytes, _: Any) -> object:
+    lines = zlib.decompress(base64.b64decode(raw)).decode().splitlines()
+    return lines[0], lines[-1]
+_DECODERS: dict[str, Callable[[bytes, Any], object]] = {
+    "data": _call,
+    "meta": lambda raw, serializer: serializer.loads(raw),
+    "return_value": lambda raw, serializer: serializer.loads(base64.b64decode(raw)),
+    "exc_string": _traceback,
+    "dependency_ids": lambda raw, _: json.loads(raw),
+    # Clocks, and what tells one process from another.
+    "total_working_time": lambda raw, _: f"<{type(float(raw)).__name__}>",
+    "pid": lambda raw, _: f"<{type(int(raw)).__name__}>",
+}
