@@ -1,11 +1,12 @@
 """Which job runs here: set by whoever runs a job, read by `get_current_job`.
 
-Only raw values are kept, so that a job that never asks costs nothing. (Plain classes: the process that forks is kept small.)
+Only raw values are kept, so that a job that never asks costs nothing. (Plain classes: the process that forks is kept
+small.)
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import Any, Final
 
@@ -30,7 +31,7 @@ class CurrentRun:
 
         Args:
             job_id: its job.
-            fields: the job's hash at its claim.
+            fields: the job's hash as it was at its claim.
             execution_id: the run's token.
             worker_name: who runs it.
             serializer: name or dotted path; None for pickle.
@@ -44,8 +45,9 @@ class CurrentRun:
         self.serializer = serializer
         self.prefix = prefix
         self.connection = connection
-        self.handles: dict[str, Any] = {}
+        self.handles: dict[object, Any] = {}
         """The job objects that were made for this run, by kind, so that asking twice gives the same one."""
 
 
-current_run: Final[ContextVar[CurrentRun | None]] = ContextVar("aiorq_current_run", default=None)
+current_run: Final[ContextVar[Callable[[], CurrentRun] | None]] = ContextVar("aiorq_current_run", default=None)
+"""Gives the run, and the same one each time; None outside of one."""

@@ -22,8 +22,8 @@
     ├── ServerNotFoundError            there is no server binary to start
     └── ServerStartError               the embedded server did not start
 
-`JobTimeoutException` stands outside: it is raised inside user code, which may well catch `Exception`s of ours by the root.
-Names that RQ has are RQ's.
+`JobTimeoutException` stands outside: it is raised inside user code, which may well catch `Exception`s of ours by the
+root. Names that RQ has are RQ's.
 """
 
 from __future__ import annotations
@@ -63,6 +63,9 @@ class NoSuchJobError(AiorqError):
         super().__init__(f"no job {job_id!r}: it was never enqueued, was deleted, or has expired")
         self.job_id = job_id
 
+    def __reduce__(self) -> tuple[type[NoSuchJobError], tuple[str]]:
+        return type(self), (self.job_id,)
+
 
 class DuplicateJobError(AiorqError):
     """A job of that id exists and cannot be replaced."""
@@ -70,9 +73,13 @@ class DuplicateJobError(AiorqError):
     def __init__(self, job_id: str, reason: str) -> None:
         super().__init__(f"job {job_id!r} {reason}; nothing was enqueued")
         self.job_id = job_id
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type[DuplicateJobError], tuple[str, str]]:
+        return type(self), (self.job_id, self.reason)
 
 
-class InvalidJobOperation(AiorqError):
+class InvalidJobOperation(AiorqError):  # noqa: N818 - RQ's name
     """The job's state does not allow the call."""
 
 
@@ -84,9 +91,10 @@ class CorruptJobError(AiorqError):
         super().__init__(f"job {job_id!r} is corrupt: {where} {reason}")
         self.job_id = job_id
         self.field = field
+        self.reason = reason
 
     def __reduce__(self) -> tuple[type[CorruptJobError], tuple[str, str, str]]:
-        return CorruptJobError, (self.job_id, self.field, str(self))
+        return type(self), (self.job_id, self.field, self.reason)
 
 
 class SerializationError(AiorqError):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Final, Generic, TypeVar, cast
 
 from redis.asyncio import Redis
 
 from aiorq.call import make_call
 from aiorq.current import CurrentRun, current_run
 from aiorq.errors import InvalidJobOperation
+from aiorq.keys import Keys, check_job_id, check_queue_name
 from aiorq.options import JobOptions
 from aiorq.record import JobRecord
 from aiorq.result import Result
@@ -21,6 +22,8 @@ from aiorq.store.base import Store, store_of
 from aiorq.store.connection import connect_as
 
 R = TypeVar("R")
+_RUN: Final = ("started_at", "ended_at", "last_heartbeat", "worker_name")  # the fields that runs write
+_STATE: Final = ("status", "origin", "enqueued_at", *_RUN)  # those that only a change of state writes
 
 
 class Job(JobRecord, Generic[R]):
@@ -54,10 +57,11 @@ class Job(JobRecord, Generic[R]):
 
     @property
     def store(self) -> Store:
-        """Where the job lives. Connects nothing; needs a running event loop when first used."""
-        if self._store is None:
-            self._store = store_of(self._connection, self._prefix)
-        return self._store
+        """Where the job lives. Connects nothing; needs a running event loop."""
+        store = self._store
+        if store is None or not (isinstance(self._connection, Redis) or store.transport.is_home):
+            store = self._store = store_of(self._connection, self._prefix)
+        return store
 
     @property
     def connection(self) -> Redis:
@@ -67,7 +71,7 @@ class Job(JobRecord, Generic[R]):
     @property
     def key(self) -> str:
         """The key of the job's hash."""
-        return self.store.keys.job(self.id)
+        return Keys(self._prefix).job(self.id)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.id!r}, {self.description!r})"
@@ -118,7 +122,7 @@ class Job(JobRecord, Generic[R]):
         )
         job: Job[Any] = cls(id, connection, serializer, prefix=prefix)
         job.set_call(make_call(func, args or (), kwargs), options)
-        job.origin = origin
+        job.origin = check_queue_name(origin) if origin else ""
         job.group_id = group_id
         job.status = JobStatus(status or JobStatus.CREATED)
         return job
@@ -143,7 +147,7 @@ class Job(JobRecord, Generic[R]):
             NoSuchJobError: there is none.
             CorruptJobError: what Redis holds cannot be read; the error names the field.
         """
-        job: Job[Any] = cls(id.partition(":")[0], connection, serializer, prefix=prefix)
+        job: Job[Any] = cls(_plain_id(id), connection, serializer, prefix=prefix)
         await job.refresh()
         return job
 
@@ -162,14 +166,16 @@ class Job(JobRecord, Generic[R]):
             CorruptJobError: one of them cannot be read.
         """
         store = store_of(connection, prefix)
-        ids = [job_id.partition(":")[0] for job_id in job_ids]
+        ids = [_plain_id(job_id) for job_id in job_ids]
         found: list[Job[Any] | None] = []
         for job_id, fields in zip(ids, await jobs.fetch_many(store, ids), strict=True):
             found.append(None if fields is None else cls.restore(job_id, fields, store, serializer))
         return found
 
     @classmethod
-    def restore(cls, job_id: str, fields: Mapping[bytes, bytes], store: Store, serializer: object | None = None) -> Job[Any]:
+    def restore(
+        cls, job_id: str, fields: Mapping[bytes, bytes], store: Store, serializer: object | None = None
+    ) -> Job[Any]:
         """Make a job from the fields of its hash.
 
         Raises:
@@ -220,15 +226,25 @@ class Job(JobRecord, Generic[R]):
             raise InvalidJobOperation(f"the meta of job {self.id!r} cannot be saved: the job does not exist (any more)")
 
     async def save(self, include_meta: bool = True) -> None:
-        """Write all attributes, creating the job where it does not exist. The job is put on no queue and changes no state.
+        """Write the attributes that the caller may set. The job is put on no queue and changes no state.
+
+        What enqueues and runs write (`status`, `origin`, `worker_name`, the dates) is left to them where the job
+        exists. A job that was made with `Job.create` and does not exist yet is created.
 
         Args:
             include_meta: write `meta` too.
+
+        Raises:
+            InvalidJobOperation: the job was enqueued and does not exist (any more).
+            SerializationError: `meta`, or another attribute, cannot be stored.
         """
         fields = self.encode()
         if not include_meta:
             fields.pop("meta", None)
-        await jobs.save(self.store, self.id, fields, create=True)
+        state: dict[str, bytes | int] = {name: fields.pop(name) for name in _STATE if name in fields}
+        create = state if self.status is JobStatus.CREATED else None
+        if not await jobs.save(self.store, self.id, fields, create=create):
+            raise InvalidJobOperation(f"job {self.id!r} cannot be saved: it does not exist (any more)")
         self.has_fresh_id = False
 
     async def get_position(self) -> int | None:
@@ -236,7 +252,10 @@ class Job(JobRecord, Generic[R]):
         return await queues.position(self.store, self.origin, self.id) if self.origin else None
 
     async def delete(self) -> None:
-        """Delete the job with its results, in whatever state it is. A run of it is ended by its worker; its outcome is refused."""
+        """Delete the job with its results, in whatever state it is.
+
+        A run of it is ended by its worker, and its outcome is refused.
+        """
         await jobs.delete(self.store, [self.id])
 
     async def latest_result(self, timeout: float = 0) -> Result[R] | None:
@@ -259,7 +278,7 @@ class Job(JobRecord, Generic[R]):
         entries = await results.all_of(self.store, self.id)
         return [Result(self.id, entry.id, entry.fields, self.serializer) for entry in entries]
 
-    async def return_value(self, refresh: bool = False) -> R | None:
+    async def return_value(self, refresh: bool = False) -> R | None:  # noqa: ARG002 - RQ's parameter
         """What the function returned, None unless the newest outcome is a success.
 
         Args:
@@ -272,18 +291,29 @@ class Job(JobRecord, Generic[R]):
         return result.return_value if result is not None and result.type is Result.Type.SUCCESSFUL else None
 
     def mark_enqueued(self, queue: str, moment: datetime) -> None:
-        """Note that the job was put on a queue at that moment."""
+        """Note that the job was put on a queue at that moment, for a new life."""
         self.origin = queue
         self.status = JobStatus.QUEUED
         self.enqueued_at = moment
+        self.started_at = self.ended_at = self.last_heartbeat = self.worker_name = None
         self.has_fresh_id = False
 
-    def fields_to_enqueue(self) -> dict[str, str | bytes | int]:
-        """The fields that an enqueue writes; the script adds `status` and `enqueued_at`."""
+    def fields_to_enqueue(self, queue: str) -> dict[str, bytes | int]:
+        """The fields that an enqueue writes, nothing of an old life among them; the script adds `status` and the time.
+
+        Raises:
+            SerializationError: an attribute was set to what the field cannot hold.
+        """
         fields = self.encode()
         del fields["status"]
         fields.pop("enqueued_at", None)
+        fields.update(dict.fromkeys(_RUN, b""), origin=queue.encode())
         return fields
+
+
+def _plain_id(job_id: object) -> str:
+    """The id of the job in `job` or `job:execution`."""
+    return check_job_id(job_id.partition(":")[0] if isinstance(job_id, str) else job_id)
 
 
 def get_current_job() -> Job[Any] | None:
@@ -291,15 +321,16 @@ def get_current_job() -> Job[Any] | None:
 
     It shows the attributes that the job had when it was claimed; its methods connect to Redis when they are first used.
     """
-    run = current_run.get()
-    if run is None:
+    current = current_run.get()
+    if current is None:
         return None
+    run = current()
     # A process that runs a job has no event loop of its own: each loop that asks gets a job with its own connection.
     try:
         loop: object = asyncio.get_running_loop()
     except RuntimeError:
         loop = None
-    kind = f"async {id(loop)}"
+    kind = ("async", loop)
     job = run.handles.get(kind)
     if job is None:
         job = run.handles[kind] = _current(run)

@@ -12,13 +12,18 @@ from typing import Final
 
 _PREFIX: Final = re.compile(r"[A-Za-z0-9_.:{}-]+")
 _JOB_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,255}")
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f,]")
+_UNFIT: Final = re.compile(r"[\x00-\x1f\x7f-\x9f,\ud800-\udfff]")  # control characters, RQ's separator, no Unicode
 _QUEUE_NAME_LENGTH: Final = 100
 
 
 def default_prefix() -> str:
     """The prefix from `AIORQ_KEY_PREFIX`, else from RQ's `RQ_KEY_PREFIX`, else `rq`."""
     return os.environ.get("AIORQ_KEY_PREFIX") or os.environ.get("RQ_KEY_PREFIX") or "rq"
+
+
+def is_job_id(text: str) -> bool:
+    """Whether `text` is what `check_job_id` takes."""
+    return _JOB_ID.fullmatch(text) is not None
 
 
 def check_job_id(job_id: object) -> str:
@@ -32,25 +37,25 @@ def check_job_id(job_id: object) -> str:
     """
     if not isinstance(job_id, str):
         raise TypeError(f"a job id must be text, not {type(job_id).__name__}")
-    if not _JOB_ID.fullmatch(job_id):
+    if not is_job_id(job_id):
         shown = job_id if len(job_id) <= 40 else job_id[:40] + "..."
         raise ValueError(f"bad job id {shown!r}: use 1 to 255 letters, digits, underscores or dashes")
     return job_id
 
 
 def check_queue_name(name: object) -> str:
-    """Return `name` if it can name a queue: 1 to 100 characters, no comma (RQ joins names with it), no control character.
+    """Return `name` if it can name a queue: 1 to 100 characters, no comma (RQ joins names with it), no control ones.
 
     Raises:
         TypeError: it is not text.
-        ValueError: it is empty, too long, or has a comma or a control character.
+        ValueError: it is empty, too long, or has a comma, a control character or half a surrogate pair.
     """
     if not isinstance(name, str):
         raise TypeError(f"a queue name must be text, not {type(name).__name__}")
     if not 1 <= len(name) <= _QUEUE_NAME_LENGTH:
         raise ValueError(f"a queue name has 1 to {_QUEUE_NAME_LENGTH} characters, not {len(name)}")
-    if _CONTROL.search(name):
-        raise ValueError(f"bad queue name {name!r}: no commas and no control characters")
+    if _UNFIT.search(name):
+        raise ValueError(f"bad queue name {name!r}: no commas, no control characters, no lone surrogates")
     return name
 
 
@@ -123,7 +128,10 @@ class Keys:
         return f"{self.prefix}:execution:{job_id}:{execution_id}"
 
     def registry(self, kind: str, queue: str) -> str:
-        """Sorted set of the jobs of a queue in one state: `wip`, `finished`, `failed`, `deferred`, `scheduled`, `canceled`."""
+        """Sorted set of the jobs of a queue in one state.
+
+        The kinds are `wip`, `finished`, `failed`, `deferred`, `scheduled`, `canceled`, and RQ's `ready`.
+        """
         return f"{self.prefix}:{kind}:{queue}"
 
     @property
@@ -144,8 +152,12 @@ class Keys:
         return f"{self.prefix}:worker:{name}:executions"
 
     def inbox(self, worker: str, queue: str) -> str:
-        """List of the ids that Redis handed to an idle worker when they were pushed to a queue; its claim empties it."""
+        """List of the ids of a queue that Redis handed to an idle worker as they were pushed; its claim empties it."""
         return f"{self.prefix}:aiorq:inbox:{worker}:{queue}"
+
+    def ended(self, execution_id: str) -> str:
+        """Present for a minute after a run whose job was deleted at its end, so that the outcome can be sent again."""
+        return f"{self.prefix}:aiorq:ended:{execution_id}"
 
     @property
     def suspended(self) -> str:

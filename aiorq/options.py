@@ -1,7 +1,7 @@
 """What a caller may say about a job, checked once and then unchanging.
 
-Durations are whole seconds, as in RQ's format. A number, a text of digits, or digits with a unit (`90`, `"90"`, `"15m"`,
-`"2h"`, `"1d"`) is accepted wherever RQ accepts it.
+Durations are whole seconds, as in RQ's format. A number, a text of digits, or digits with a unit (`90`, `"90"`,
+`"15m"`, `"2h"`, `"1d"`) is accepted wherever RQ accepts it.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ DEFAULT_FAILURE_TTL: Final = 31_536_000
 MAX_SECONDS: Final = 100 * 365 * 86_400
 """The longest duration accepted: a hundred years. Longer ones are taken for mistakes, or would overflow in Redis."""
 
-_DURATION: Final = re.compile(r"(-?\d+)([smhd]?)")
+_DURATION: Final = re.compile(r"(-?[0-9]{1,12})([smhd]?)")
 _UNIT: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 def parse_seconds(value: object, name: str) -> int:
-    """Turn a duration into whole seconds; a fraction is cut off, as in RQ.
+    """Turn a duration into whole seconds; a fraction is cut off, as in RQ, but never so that 0 or -1 comes out of it.
 
     Args:
         value: an int, a float, or a text of digits with an optional unit `s`, `m`, `h` or `d`.
         name: what the duration is, for the error.
 
     Raises:
-        TimeoutFormatError: it is something else, not finite, or longer than `MAX_SECONDS`.
+        TimeoutFormatError: it is something else, not finite, less than a second, or longer than `MAX_SECONDS`.
     """
     seconds: int
     if isinstance(value, bool):
@@ -45,12 +45,17 @@ def parse_seconds(value: object, name: str) -> int:
         seconds = value
     elif isinstance(value, float) and math.isfinite(value):
         seconds = int(value)
+        if seconds <= 0 and seconds != value:  # 0 and -1 have meanings that a fraction must not get by accident
+            raise TimeoutFormatError(f"{name}: {value!r} is not a duration; use whole seconds")
     elif isinstance(value, str) and (match := _DURATION.fullmatch(value.strip().lower())):
         seconds = int(match[1]) * _UNIT[match[2]]
     else:
-        raise TimeoutFormatError(f"{name}: {value!r} is not a duration; use seconds or a text such as '90', '15m', '2h', '1d'")
+        shown = value[:40] if isinstance(value, str) else value
+        raise TimeoutFormatError(
+            f"{name}: {shown!r} is not a duration; use seconds or a text such as '90', '15m', '2h', '1d'"
+        )
     if abs(seconds) > MAX_SECONDS:
-        raise TimeoutFormatError(f"{name}: {value!r} is more than a hundred years")
+        raise TimeoutFormatError(f"{name}: that is more than a hundred years")
     return seconds
 
 
@@ -135,7 +140,18 @@ class JobOptions:
 RESERVED: Final = frozenset(JobOptions.__dataclass_fields__)
 """The keywords of `enqueue` that are options and not arguments of the function."""
 NOT_YET: Final = frozenset(
-    {"depends_on", "retry", "repeat", "on_success", "on_failure", "on_stopped", "rate_limit", "webhooks", "unique"}
+    {
+        "depends_on",
+        "on_failure",
+        "on_stopped",
+        "on_success",
+        "pipeline",
+        "rate_limit",
+        "repeat",
+        "retry",
+        "unique",
+        "webhooks",
+    }
 )
 """Keywords that RQ reserves and aiorq does not act on yet: they are refused, never swallowed."""
 
@@ -164,6 +180,7 @@ def split_options(kwargs: Mapping[str, Any]) -> tuple[JobOptions, tuple[Any, ...
         if not isinstance(explicit, Mapping):
             raise TypeError(f"kwargs= must be a dict, not {type(explicit).__name__}")
         if rest:
-            raise TypeError(f"give all keyword arguments in kwargs=, or none; {', '.join(sorted(rest))} stood beside it")
+            beside = ", ".join(sorted(rest))
+            raise TypeError(f"give all keyword arguments in kwargs=, or none; {beside} stood beside it")
         rest = dict(explicit)
     return options, None if args is None else tuple(args), rest

@@ -13,12 +13,11 @@ from redis.asyncio import Redis
 from aiorq.call import make_call
 from aiorq.errors import NoSuchJobError
 from aiorq.job import Job
-from aiorq.keys import check_queue_name
-from aiorq.options import DEFAULT_TIMEOUT, JobOptions, parse_timeout, split_options
+from aiorq.keys import Keys, check_queue_name, is_job_id
+from aiorq.options import DEFAULT_TIMEOUT, JobOptions, parse_kept, parse_timeout, parse_ttl, split_options
 from aiorq.serializers import resolve_serializer
 from aiorq.store import jobs, queues
 from aiorq.store.base import Store, store_of
-from aiorq.store.connection import default_connection
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -63,7 +62,7 @@ class Queue:
             connection: a `redis.asyncio.Redis`, a URL, or None for the environment's (`AIORQ_REDIS_URL`).
             default_timeout: seconds that a job may run unless it says otherwise; None for 180.
             job_class: what its jobs are made as.
-            serializer: `pickle`, `json`, a dotted path or an object with `dumps` and `loads`; its workers need the same.
+            serializer: `pickle`, `json`, a dotted path or an object with `dumps` and `loads`; workers need the same.
             prefix: of all keys; None for the environment's (`AIORQ_KEY_PREFIX`, else `rq`).
 
         Raises:
@@ -75,16 +74,17 @@ class Queue:
         self.job_class: type[Job[Any]] = job_class or Job
         self._connection = connection
         self._prefix = prefix
+        self._keys = Keys(prefix)
         self._store: Store | None = None
 
     @property
     def store(self) -> Store:
         """Where the queue lives. Connects nothing; needs a running event loop."""
-        if self._connection is None:  # the default client is one for each event loop
-            return store_of(default_connection(), self._prefix)
-        if self._store is None:
-            self._store = store_of(self._connection, self._prefix)
-        return self._store
+        store = self._store
+        # The client of a URL is one for each event loop.
+        if store is None or not (isinstance(self._connection, Redis) or store.transport.is_home):
+            store = self._store = store_of(self._connection, self._prefix)
+        return store
 
     @property
     def connection(self) -> Redis:
@@ -94,7 +94,7 @@ class Queue:
     @property
     def key(self) -> str:
         """The key of the queue's list."""
-        return self.store.keys.queue(self.name)
+        return self._keys.queue(self.name)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
@@ -119,7 +119,7 @@ class Queue:
     async def all(
         cls, connection: Redis | str | None = None, *, serializer: object | None = None, prefix: str | None = None
     ) -> list[Queue]:
-        """Every queue that was ever used, by name."""
+        """Every queue that was ever used, by name; those of RQ whose names aiorq does not take are left out."""
         store = store_of(connection, prefix)
         names = await queues.names(store)
         return [cls(name, store.connection, serializer=serializer, prefix=store.keys.prefix) for name in names]
@@ -138,13 +138,11 @@ class Queue:
         Raises:
             ValueError: it is not the key of a queue.
         """
-        store = store_of(connection, prefix)
-        return cls(store.keys.queue_name(queue_key), store.connection, serializer=serializer, prefix=store.keys.prefix)
+        name = Keys(prefix).queue_name(queue_key)
+        return cls(name, connection, serializer=serializer, prefix=prefix)
 
     @overload
-    async def enqueue(
-        self, f: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Job[R]: ...
+    async def enqueue(self, f: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs) -> Job[R]: ...
     @overload
     async def enqueue(self, f: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Job[R]: ...
     @overload
@@ -166,6 +164,7 @@ class Queue:
             TypeError, ValueError: a bad function or option.
             SerializationError: an argument cannot be serialised; `path` names it.
             DuplicateJobError: the job of this `job_id` runs. One that waits or ended is replaced.
+            CorruptJobError: the key of this `job_id` holds no job.
             QueueFullError: Redis is at its memory limit.
             ConnectionLostError: Redis cannot be asked now. The job may be there all the same if the answer was lost.
         """
@@ -239,6 +238,7 @@ class Queue:
         Raises:
             ValueError: two of them have the same `job_id`; nothing was enqueued.
             DuplicateJobError: the job of one `job_id` runs; all others were enqueued.
+            CorruptJobError: the key of one `job_id` holds no job; all others were enqueued.
         """
         explicit = [data.options.job_id for data in job_datas if data.options.job_id is not None]
         if len(set(explicit)) != len(explicit):
@@ -251,14 +251,18 @@ class Queue:
         return made
 
     async def enqueue_job(self, job: Job[R], at_front: bool = False) -> Job[R]:
-        """Put a job that was made with `Job.create`, or read, on the queue, in one atomic step; it becomes a job of this queue.
+        """Put a job that was made with `Job.create`, or read, on the queue, in one atomic step.
+
+        It becomes a job of this queue and begins a new life, whatever became of it before.
 
         Raises:
-            DuplicateJobError: the job of this id runs.
+            ValueError: a duration of the job was set to what is none.
+            DuplicateJobError, CorruptJobError, QueueFullError, ConnectionLostError: as for `enqueue`.
         """
-        if job.timeout is None:
-            job.timeout = self.default_timeout
-        job.origin = self.name
+        job.timeout = parse_timeout(job.timeout) or self.default_timeout
+        job.ttl = parse_ttl(job.ttl)
+        job.result_ttl = parse_kept(job.result_ttl, "result_ttl")
+        job.failure_ttl = parse_kept(job.failure_ttl, "failure_ttl")
         job.mark_enqueued(self.name, await jobs.enqueue(self.store, self._new(job, at_front)))
         return job
 
@@ -276,7 +280,9 @@ class Queue:
         meta: Mapping[str, Any] | None = None,
     ) -> Job[Any]:
         """Make a job of this queue without enqueueing it; `enqueue_job` does that."""
-        data = self.prepare_data(func, args, kwargs, timeout, result_ttl, ttl, failure_ttl, description, job_id, meta=meta)
+        data = self.prepare_data(
+            func, args, kwargs, timeout, result_ttl, ttl, failure_ttl, description, job_id, meta=meta
+        )
         return self._make(data)
 
     def _make(self, data: EnqueueData) -> Job[Any]:
@@ -287,7 +293,7 @@ class Queue:
 
     def _new(self, job: Job[Any], at_front: bool) -> jobs.NewJob:
         nonce = "" if job.has_fresh_id else secrets.token_hex(8)
-        return jobs.NewJob(job.id, self.name, job.fields_to_enqueue(), job.ttl, at_front, nonce)
+        return jobs.NewJob(job.id, self.name, job.fields_to_enqueue(self.name), job.ttl, at_front, nonce)
 
     async def count(self) -> int:
         """How many jobs wait in the queue; deferred and scheduled ones do not count."""
@@ -309,13 +315,21 @@ class Queue:
         return await queues.job_ids(self.store, self.name, offset, offset + length - 1 if length > 0 else -1)
 
     async def get_jobs(self, offset: int = 0, length: int = -1) -> list[Job[Any]]:
-        """Jobs from the front; ids whose job is gone are left out."""
-        ids = await self.get_job_ids(offset, length)
-        found = await self.job_class.fetch_many(ids, self.store.connection, self.serializer, prefix=self.store.keys.prefix)
+        """Jobs from the front; ids whose job is gone, and what is no id, are left out.
+
+        Raises:
+            CorruptJobError: one of them cannot be read; the error names it.
+        """
+        ids = [job_id for job_id in await self.get_job_ids(offset, length) if is_job_id(job_id)]
+        store = self.store
+        found = await self.job_class.fetch_many(ids, store.connection, self.serializer, prefix=store.keys.prefix)
         return [job for job in found if job is not None]
 
     async def fetch_job(self, job_id: str) -> Job[Any] | None:
-        """Read a job of this queue; None when there is no such job here, and then its id is taken out of the list (RQ)."""
+        """Read a job of this queue; None when it is another queue's, or does not exist.
+
+        As in RQ the id of a job that does not exist is taken out of the list.
+        """
         store = self.store
         try:
             job = await self.job_class.fetch(job_id, store.connection, self.serializer, prefix=store.keys.prefix)
@@ -329,7 +343,7 @@ class Queue:
         return await queues.position(self.store, self.name, _id(job_or_id))
 
     async def remove(self, job_or_id: Job[Any] | str) -> int:
-        """Take the first entry of a job out of the list; the job itself stays. Returns 1, or 0 when it was not there."""
+        """Take the first entry of a job out of the list; the job itself stays. Returns 1, or 0 if it was not there."""
         return await queues.remove(self.store, self.name, _id(job_or_id))
 
     async def empty(self) -> int:

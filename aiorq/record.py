@@ -1,11 +1,15 @@
 """A job as RQ's hash holds it: the fields, their encoding, and the rules for reading them.
 
-`JobRecord.encode` writes what RQ 3.0 writes, byte for byte, and `JobRecord.decode` reads what any RQ wrote. A field that
-cannot be read is an error of that job alone (`CorruptJobError`), whoever reads it.
+`JobRecord.encode` writes what RQ 3.0 writes, byte for byte, and `JobRecord.decode` reads what any RQ wrote. A field
+that cannot be read is an error of that job alone (`CorruptJobError`), whoever reads it.
+
+What the serializer wrote, the call and `meta`, is read at the first look and not before: to read a pickle is to run
+code, and a worker's supervisor, which decodes the records of all its jobs, must never do that.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import zlib
 from collections.abc import Callable, Mapping
@@ -13,8 +17,8 @@ from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 from uuid import uuid4
 
-from aiorq.call import Call, decode_call, encode_call
-from aiorq.errors import CorruptJobError
+from aiorq.call import Call, decode_call, describe_error, encode_call
+from aiorq.errors import CorruptJobError, SerializationError
 from aiorq.keys import check_job_id
 from aiorq.options import JobOptions
 from aiorq.serializers import Serializer, resolve_serializer
@@ -22,6 +26,8 @@ from aiorq.status import JobStatus
 
 T = TypeVar("T")
 _DATE: Final = "%Y-%m-%dT%H:%M:%S.%fZ"
+_MAX_INTEGER: Final = 2**53  # Lua has no greater whole numbers, and Redis no greater TTLs
+_MAX_TRACEBACK: Final = 4 * 1024 * 1024  # bytes of a traceback that are read; nobody reads more, and it may be a bomb
 _ALWAYS: Final = (
     "success_callback_name",
     "failure_callback_name",
@@ -54,14 +60,21 @@ def decode_date(text: str) -> datetime | None:
 class JobRecord:
     """The attributes of a job, as last read or made. Reading one of them never asks Redis."""
 
-    def __init__(self, id: str | None = None, serializer: object | None = None) -> None:  # noqa: A002 - RQ's name
+    def __init__(
+        self,
+        id: str | None = None,  # noqa: A002 - RQ's name
+        serializer: object | None = None,
+        *,
+        check: bool = True,
+    ) -> None:
         """Make an empty record.
 
         Args:
             id: 1 to 255 letters, digits, `_` or `-`; None for a random one.
             serializer: name, dotted path or object with `dumps` and `loads`; None for pickle.
+            check: False for an id that was found in Redis, where RQ allows any length.
         """
-        self.id: str = str(uuid4()) if id is None else check_job_id(id)
+        self.id: str = str(uuid4()) if id is None else check_job_id(id) if check else id
         self.serializer: Serializer = resolve_serializer(serializer)
         self.status: JobStatus = JobStatus.CREATED
         self.origin: str = ""
@@ -79,7 +92,6 @@ class JobRecord:
         self.result_ttl: int | None = None
         self.failure_ttl: int | None = None
         self.ttl: int | None = None
-        self.meta: dict[str, Any] = {}
         self.success_callback_name: str | None = None
         self.failure_callback_name: str | None = None
         self.stopped_callback_name: str | None = None
@@ -102,7 +114,24 @@ class JobRecord:
         self.data: bytes = b""
         """The call, as RQ stores it."""
         self._call: Call | None = None
-        self._unreadable_meta: bytes | None = None
+        self._meta: dict[str, Any] | None = {}  # None: not looked at yet, it is in `_raw_meta`
+        self._raw_meta: bytes = b""
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """Data of the caller's; `{"unserialized": <bytes>}` where the bytes in Redis cannot be read (RQ)."""
+        meta = self._meta
+        if meta is None:
+            try:
+                meta = self.serializer.loads(self._raw_meta)
+            except Exception:  # noqa: BLE001 - code of whoever wrote it
+                meta = {"unserialized": self._raw_meta}
+            self._meta = meta
+        return meta
+
+    @meta.setter
+    def meta(self, meta: dict[str, Any]) -> None:
+        self._meta = meta
 
     @property
     def call(self) -> Call:
@@ -139,7 +168,7 @@ class JobRecord:
         """Fill a new record with a call and the options of its enqueue.
 
         Raises:
-            SerializationError: an argument, or `meta`, cannot be serialised.
+            SerializationError: an argument cannot be serialised.
         """
         self._call = call
         self.data = encode_call(call, self.serializer)
@@ -151,13 +180,28 @@ class JobRecord:
         self.meta = dict(options.meta or {})
 
     def encode_meta(self) -> bytes:
-        """`meta` in bytes; what could not be read is given back unchanged; empty when there is none."""
-        if self._unreadable_meta is not None:
-            return self._unreadable_meta
-        return self.serializer.dumps(self.meta) if self.meta else b""
+        """`meta` in bytes; what could not be read is given back unchanged; empty when there is none.
 
-    def encode(self) -> dict[str, str | bytes | int]:
-        """The fields of the hash, in RQ's order and encoding."""
+        Raises:
+            SerializationError: it cannot be serialised.
+        """
+        if self._meta is None or (self._raw_meta and self._meta == {"unserialized": self._raw_meta}):
+            return self._raw_meta
+        if not self._meta:
+            return b""
+        try:
+            return self.serializer.dumps(self._meta)
+        except Exception as error:
+            raise SerializationError(
+                f"the meta of job {self.id!r} cannot be serialised: {describe_error(error)}", "meta"
+            ) from error
+
+    def encode(self) -> dict[str, bytes | int]:
+        """The fields of the hash, in RQ's encoding.
+
+        Raises:
+            SerializationError: an attribute was set to what the field cannot hold; `path` names it.
+        """
         fields: dict[str, str | bytes | int] = {
             "status": self.status.value,
             "created_at": encode_date(self.created_at),
@@ -193,7 +237,18 @@ class JobRecord:
             "webhooks": self.webhooks,
         }
         fields.update({name: value for name, value in optional.items() if value is not None})
-        return fields
+        return {name: self._wire(name, value) for name, value in fields.items()}
+
+    def _wire(self, name: str, value: object) -> bytes | int:
+        if isinstance(value, bytes):
+            return value
+        if isinstance(value, int):
+            return int(value)  # and not a bool, which redis-py refuses
+        if isinstance(value, str):
+            with contextlib.suppress(UnicodeEncodeError):
+                return value.encode()
+        shown = ascii(value) if isinstance(value, str) else f"a {type(value).__name__}"
+        raise SerializationError(f"the {name} of job {self.id!r} cannot be stored: it is {shown[:80]}", name)
 
     def decode(self, fields: Mapping[bytes, bytes]) -> None:
         """Take over the fields of a hash; what the hash does not have becomes unset.
@@ -209,32 +264,32 @@ class JobRecord:
             raise CorruptJobError(self.id, "data", "is missing")
         self.origin = read.text("origin") or ""
         self.description = read.text("description")
-        self.created_at = read.convert("created_at", decode_date) or self.created_at
-        self.enqueued_at = read.convert("enqueued_at", decode_date)
-        self.started_at = read.convert("started_at", decode_date)
-        self.ended_at = read.convert("ended_at", decode_date)
-        self.last_heartbeat = read.convert("last_heartbeat", decode_date)
+        self.created_at = read.date("created_at") or self.created_at
+        self.enqueued_at = read.date("enqueued_at")
+        self.started_at = read.date("started_at")
+        self.ended_at = read.date("ended_at")
+        self.last_heartbeat = read.date("last_heartbeat")
         self.worker_name = read.text("worker_name") or None
         self.group_id = read.text("group_id") or None
-        self.timeout = read.convert("timeout", int)
-        self.result_ttl = read.convert("result_ttl", int)
-        self.failure_ttl = read.convert("failure_ttl", int)
-        self.ttl = read.convert("ttl", int)
+        self.timeout = read.integer("timeout")
+        self.result_ttl = read.integer("result_ttl")
+        self.failure_ttl = read.integer("failure_ttl")
+        self.ttl = read.integer("ttl")
         for kind in ("success", "failure", "stopped"):
             setattr(self, f"{kind}_callback_name", read.text(f"{kind}_callback_name") or None)
-            setattr(self, f"{kind}_callback_timeout", read.convert(f"{kind}_callback_timeout", int))
+            setattr(self, f"{kind}_callback_timeout", read.integer(f"{kind}_callback_timeout"))
         first = read.text("dependency_id")
         self.dependency_ids = read.convert("dependency_ids", _strings) or ([first] if first else [])
         self.allow_dependency_failures = read.convert("allow_dependency_failures", _boolean)
         self.enqueue_at_front = read.convert("enqueue_at_front", _boolean)
-        self.retries_left = read.convert("retries_left", int)
+        self.retries_left = read.integer("retries_left")
         self.retry_intervals = read.convert("retry_intervals", _integers)
         self.enqueue_at_front_on_retry = read.convert("enqueue_at_front_on_retry", _boolean)
-        self.number_of_retries = read.convert("number_of_retries", int)
-        self.repeats_left = read.convert("repeats_left", int)
+        self.number_of_retries = read.integer("number_of_retries")
+        self.repeats_left = read.integer("repeats_left")
         self.repeat_intervals = read.convert("repeat_intervals", _integers)
         self.rate_limit_key = read.text("rate_limit_key")
-        self.rate_limit_concurrency = read.convert("rate_limit_concurrency", int)
+        self.rate_limit_concurrency = read.integer("rate_limit_concurrency")
         self.webhooks = read.text("webhooks")
         self.decode_meta(fields.get(b"meta", b""))
 
@@ -247,16 +302,9 @@ class JobRecord:
         return _Fields(self.id, {b"status": raw}).convert("status", JobStatus) or JobStatus.CREATED
 
     def decode_meta(self, raw: bytes) -> None:
-        """Take over `meta`; bytes that cannot be read are kept, and shown as `{"unserialized": ...}` (RQ)."""
-        self._unreadable_meta = None
-        self.meta = {}
-        if not raw:
-            return
-        try:
-            self.meta = self.serializer.loads(raw)
-        except Exception:
-            self._unreadable_meta = raw
-            self.meta = {"unserialized": raw}
+        """Take over the bytes of `meta`; they are read when somebody looks at it."""
+        self._raw_meta = raw
+        self._meta = None if raw else {}
 
 
 class _Fields:
@@ -277,18 +325,31 @@ class _Fields:
         except UnicodeDecodeError:
             raise CorruptJobError(self.job_id, name, f"is not UTF-8: {raw[:40]!r}") from None
 
-    def convert(self, name: str, convert: Callable[[str], T]) -> T | None:
+    def integer(self, name: str) -> int | None:
+        return self.convert(name, _integer)
+
+    def date(self, name: str) -> datetime | None:
+        return self.convert(name, decode_date)
+
+    def convert(self, name: str, convert: Callable[[str], T | None]) -> T | None:
         text = self.text(name)
         if not text:
             return None
         try:
             return convert(text)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError, RecursionError):
             raise CorruptJobError(self.job_id, name, f"cannot be read: {text[:40]!r}") from None
 
 
 def _flag(value: bool | None) -> int | None:
     return None if value is None else int(value)
+
+
+def _integer(text: str) -> int:
+    value = int(text)
+    if abs(value) > _MAX_INTEGER:
+        raise ValueError(text)
+    return value
 
 
 def _boolean(text: str) -> bool:
@@ -306,13 +367,14 @@ def _integers(text: str) -> list[int]:
     items = json.loads(text)
     if not isinstance(items, list):
         raise TypeError(text)
-    return [int(item) for item in items]
+    return [_integer(item) for item in items]
 
 
 def decode_traceback(raw: bytes) -> str:
-    """The text of a traceback that RQ compressed; text that is not compressed is taken as it is."""
-    try:
-        raw = zlib.decompress(raw)
-    except zlib.error:
-        pass
-    return raw.decode(errors="replace")
+    """The text of a traceback that RQ compressed; text that is not compressed is taken as it is. Cut at 4 MiB."""
+    inflater = zlib.decompressobj()
+    with contextlib.suppress(zlib.error):
+        text = inflater.decompress(raw, _MAX_TRACEBACK)
+        if inflater.eof or len(text) == _MAX_TRACEBACK:
+            raw = text
+    return raw[:_MAX_TRACEBACK].decode(errors="replace")

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Final, Generic, TypeVar
 
+from aiorq.call import describe_error
 from aiorq.errors import DeserializationError
 from aiorq.record import decode_traceback
 from aiorq.serializers import Serializer
@@ -44,7 +45,7 @@ class Result(Generic[R]):
         self._raw_value = fields.get(b"return_value")
         try:
             self.type: ResultType = ResultType(int(fields[b"type"]))
-            self.created_at: datetime = datetime.fromtimestamp(int(entry_id.split("-")[0]) / 1000, UTC)
+            self.created_at: datetime = datetime.fromtimestamp(int(entry_id.partition("-")[0]) / 1000, UTC)
             self.worker_name: str = fields.get(b"worker_name", b"").decode()
             self.execution_id: str | None = fields.get(b"execution_id", b"").decode() or None
             self.execution_started_at: datetime | None = _moment(fields.get(b"execution_started_at"))
@@ -52,7 +53,7 @@ class Result(Generic[R]):
             text = fields.get(b"exc_string")
             self.exc_string: str | None = None if text is None else decode_traceback(base64.b64decode(text))
             """The traceback of a run that failed."""
-        except (ValueError, KeyError) as error:
+        except (ValueError, KeyError, OverflowError, OSError) as error:  # the last two from dates far away
             raise DeserializationError(f"result {entry_id} of job {job_id!r} cannot be read: {error}") from error
 
     @property
@@ -69,8 +70,9 @@ class Result(Generic[R]):
         except Exception as error:
             if self.type is not ResultType.SUCCESSFUL:
                 return None  # RQ leaves an object of its own with a retry
+            reader = type(self._serializer).__name__
             raise DeserializationError(
-                f"the result of job {self.job_id!r} cannot be read with {type(self._serializer).__name__}: {error}"
+                f"the result of job {self.job_id!r} cannot be read with {reader}: {describe_error(error)}"
             ) from error
 
     def __repr__(self) -> str:

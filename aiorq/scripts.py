@@ -1,8 +1,8 @@
 """The Lua scripts: one file, one object and one name for each change of state.
 
-A file under `lua/` opens with `#!lua` and its flags, says in its header what it does, its KEYS and ARGV, what it returns and
-from which state to which it moves a job, and pulls in shared pieces from `lua/lib/` with lines `-- @include name`.
-The pieces are put in here, once, when the script is first asked for.
+A file under `lua/` opens with `#!lua` and its flags, says in its header what it does, its KEYS and ARGV, what it
+returns and from which state to which it moves a job, and pulls in shared pieces from `lua/lib/` with lines
+`-- @include name`. The pieces are put in here, once, when the script is first asked for.
 """
 
 from __future__ import annotations
@@ -53,6 +53,5 @@ def load(name: str, clock: str = "clock") -> Script:
 
 def names() -> list[str]:
     """The names of all scripts, sorted."""
-    return sorted(
-        entry.name.removesuffix(".lua") for entry in files("aiorq").joinpath("lua").iterdir() if entry.name.endswith(".lua")
-    )
+    entries = files("aiorq").joinpath("lua").iterdir()
+    return sorted(entry.name.removesuffix(".lua") for entry in entries if entry.name.endswith(".lua"))

@@ -77,7 +77,7 @@ def resolve_serializer(serializer: object | None) -> Serializer:
             return _BY_NAME[serializer]
         serializer = _import(serializer)
     if serializer is PickleSerializer or serializer is JSONSerializer:
-        return serializer()  # type: ignore[no-any-return, operator]
+        return serializer()
     if callable(getattr(serializer, "dumps", None)) and callable(getattr(serializer, "loads", None)):
         return serializer  # type: ignore[return-value]
     raise NotImplementedError(f"a serializer needs the methods dumps and loads; {serializer!r} has not both")
@@ -88,17 +88,18 @@ def serializer_path(serializer: Serializer) -> str | None:
     for name, known in _BY_NAME.items():
         if type(known) is type(serializer):
             return name
-    module = getattr(serializer, "__module__", None)
-    name = getattr(serializer, "__qualname__", None)
-    if name is None:  # a module, or an instance
-        name = getattr(serializer, "__name__", None)
-        return name if module is None else None
-    return f"{module}.{name}"
+    module: str | None = getattr(serializer, "__module__", None)
+    path: str | None = getattr(serializer, "__qualname__", None)
+    if path is not None:
+        return f"{module}.{path}"
+    return getattr(serializer, "__name__", None) if module is None else None  # a module; an instance has no path
 
 
 def _import(path: str) -> object:
     module, _, name = path.rpartition(".")
     try:
+        if not all(path.split(".")):
+            raise ImportError("not a dotted path")
         if not module:
             return importlib.import_module(path)
         try:

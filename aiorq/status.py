@@ -49,23 +49,16 @@ class Edge(NamedTuple):
 
 
 TRANSITIONS: Final = (
+    Edge("save", None, JobStatus.CREATED),
     Edge("enqueue", None, JobStatus.QUEUED),
-    Edge("enqueue", JobStatus.CREATED, JobStatus.QUEUED),
-    Edge("enqueue", JobStatus.QUEUED, JobStatus.QUEUED),
-    Edge("enqueue", JobStatus.DEFERRED, JobStatus.QUEUED),
-    Edge("enqueue", JobStatus.SCHEDULED, JobStatus.QUEUED),
-    Edge("enqueue", JobStatus.FINISHED, JobStatus.QUEUED),
-    Edge("enqueue", JobStatus.FAILED, JobStatus.QUEUED),
-    Edge("enqueue", JobStatus.STOPPED, JobStatus.QUEUED),
-    Edge("enqueue", JobStatus.CANCELED, JobStatus.QUEUED),
+    *(Edge("enqueue", before, JobStatus.QUEUED) for before in JobStatus if before is not JobStatus.STARTED),
     Edge("claim", JobStatus.QUEUED, JobStatus.STARTED),
     Edge("release", JobStatus.STARTED, JobStatus.QUEUED),
     Edge("finish", JobStatus.STARTED, JobStatus.FINISHED),
+    Edge("finish", JobStatus.STARTED, None),
     Edge("fail", JobStatus.STARTED, JobStatus.FAILED),
-    Edge("delete", JobStatus.QUEUED, None),
-    Edge("delete", JobStatus.FINISHED, None),
-    Edge("delete", JobStatus.FAILED, None),
-    Edge("delete", JobStatus.STARTED, None),
+    Edge("fail", JobStatus.STARTED, None),
+    *(Edge("delete", before, None) for before in JobStatus),
     Edge("empty", JobStatus.QUEUED, None),
 )
 """Every change of state that aiorq makes, with the script that makes it."""

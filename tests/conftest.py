@@ -20,7 +20,7 @@ sys.path.insert(0, str(JOBS))
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
-    """asyncio is what redis-py knows."""
+    """The only one that redis-py knows."""
     return "asyncio"
 
 

@@ -1,6 +1,6 @@
 """The commands and what they have in common: help, version, and errors of one line.
 
-Exit codes: 0 done, 1 the operation failed, 2 something given is wrong (an option, a name, a URL, or no such server).
+Exit codes: 0 done, 1 the operation failed, 2 something given is wrong: an option, a name, a URL, or no server there.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _GIVEN = (ValueError, TypeError, ConnectionLostError, StoreError)
 app = typer.Typer(
     name="aiorq",
     help="RQ for asyncio: job queues in Redis, a process per job.",
-    epilog="Redis is found by --url, else by AIORQ_REDIS_URL. Nothing at hand? `aiorq demo` brings a server of its own.",
+    epilog="Redis is found by --url, else by AIORQ_REDIS_URL. None at hand? `aiorq demo` brings a server of its own.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -13,7 +13,9 @@ def enqueue(
     function: Annotated[str, typer.Argument(help="Dotted name of the function, as the worker imports it.")],
     arguments: Annotated[
         list[str] | None,
-        typer.Argument(help="Its arguments: text, :JSON or %literal, each also as key=, key:= or key%=; @file reads a file."),
+        typer.Argument(
+            help="Its arguments: text, :JSON or %literal, each also as key=, key:= or key%=; @file reads a file."
+        ),
     ] = None,
     url: Url = None,
     queue: Annotated[str, typer.Option("--queue", "-q", help="Name of the queue.")] = "default",

@@ -20,7 +20,7 @@ class LogFormat(str, Enum):
 
 
 class _JSONFormatter(logging.Formatter):
-    """One JSON object a line: ts, level, logger, msg, and worker, queue, job_id and duration_ms where they are known."""
+    """One JSON object a line: ts, level, logger, msg; worker, queue, job_id and duration_ms where they are known."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {
@@ -40,7 +40,9 @@ class _TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         text = super().format(record)
-        return "".join(character if character.isprintable() or character == "\n" else repr(character)[1:-1] for character in text)
+        return "".join(
+            character if character.isprintable() or character == "\n" else repr(character)[1:-1] for character in text
+        )
 
 
 def configure(form: LogFormat, level: int) -> None:

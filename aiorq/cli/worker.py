@@ -15,7 +15,9 @@ from aiorq.cli.parameters import Concurrency, Path, Serializer, Url
 def worker(
     queues: Annotated[
         list[str] | None,
-        typer.Argument(help="Queues in strict order: a job of the first is always taken first.", show_default="default"),
+        typer.Argument(
+            help="Queues in strict order: a job of the first is always taken first.", show_default="default"
+        ),
     ] = None,
     url: Url = None,
     burst: Annotated[bool, typer.Option("--burst", "-b", help="End when the queues are empty.")] = False,
@@ -30,9 +32,14 @@ def worker(
     max_jobs: Annotated[int | None, typer.Option(help="End after that many jobs.")] = None,
     max_idle_time: Annotated[float | None, typer.Option(help="End after that many seconds without a job.")] = None,
     results_ttl: Annotated[int, typer.Option(help="Seconds that results are kept; -1 for ever.")] = 500,
-    worker_ttl: Annotated[int, typer.Option(help="Seconds without a heartbeat after which the worker counts as dead.")] = 420,
+    worker_ttl: Annotated[
+        int, typer.Option(help="Seconds without a heartbeat after which the worker counts as dead.")
+    ] = 420,
     lease: Annotated[
-        float, typer.Option(help="Seconds, 1 to 600, after which the jobs of a worker that is not heard of are taken from it.")
+        float,
+        typer.Option(
+            help="Seconds, 1 to 600, after which the jobs of a worker that is not heard of are taken from it."
+        ),
     ] = 15.0,
     log_format: Annotated[LogFormat, typer.Option(help="How log lines look.")] = LogFormat.TEXT,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,

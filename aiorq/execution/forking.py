@@ -1,7 +1,8 @@
-"""The supervisor's end of running jobs in forked processes: start a zygote, order runs, enforce timeouts, hear how they ended.
+"""The supervisor's end of running jobs in forked processes: start a zygote, order runs, enforce timeouts, hear of ends.
 
-Timeouts and kills are decided here, outside the process that runs the job, and carried out by the zygote, which alone knows
-whether a process id still belongs to a horse. When the zygote itself dies, its horses die with it; a new one is started.
+Timeouts and kills are decided here, outside the process that runs the job, and carried out by the zygote, which alone
+knows whether a process id still belongs to a horse. When the zygote itself dies, its horses die with it; a new one is
+started.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -31,6 +33,8 @@ log = logging.getLogger(__name__)
 TIMEOUT_GRACE: Final = 5.0
 """Seconds that a job may go on after the exception of its timeout before its process group is killed."""
 _UNANSWERED: Final = 5.0  # seconds after a kill without the notice of the end: then the zygote itself is stuck
+_PATIENCE: Final = 2.0  # seconds that a zygote may take to end
+_ZYGOTE_DIED: Final = "the worker's process that forks jobs died"
 _BOOT: Final = "import sys; sys.path[:] = {path!r}; from aiorq.execution.zygote import main; main()"
 
 
@@ -74,7 +78,10 @@ def spawn_zygote() -> Zygote:
         code = _BOOT.format(path=[entry or str(Path.cwd()) for entry in sys.path])
         command = [sys.executable, *subprocess._args_from_interpreter_flags(), "-c", code]  # type: ignore[attr-defined]
         process = subprocess.Popen(
-            [*command, str(theirs.fileno()), str(os.getpid())], stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
+            [*command, str(theirs.fileno()), str(os.getpid())],
+            stdin=subprocess.DEVNULL,
+            pass_fds=[theirs.fileno()],
+            process_group=0,  # out of reach of the terminal's Ctrl-C from the start
         )
     return Zygote(ours, process.pid, process)
 
@@ -91,19 +98,25 @@ class _Running:
 class ForkExecutor:
     """Runs each job in a process of its own."""
 
-    def __init__(self, settings: Settings, zygote: Zygote | None = None) -> None:
+    def __init__(
+        self, settings: Settings, zygote: Zygote | None = None, *, timeout_grace: float = TIMEOUT_GRACE
+    ) -> None:
         """Prepare; `start` begins.
 
         Args:
             settings: for the zygote.
             zygote: one that was forked before the event loop existed; None to start one in a fresh interpreter.
+            timeout_grace: seconds that a job may go on after the exception of its timeout.
         """
         self._settings = settings
+        self._grace = timeout_grace
         self._first = zygote
         self._zygote: Zygote | None = None
+        self._dead: Zygote | None = None  # and not reaped yet
+        self._pidfd = -1
+        self._usable = False
         self._ready: asyncio.Future[None] | None = None
         self._running: dict[int, _Running] = {}
-        self._unreaped: set[int] = set()
         self._last_number = 0
         self._outbox: deque[tuple[Kind, Sequence[bytes]]] = deque()
         self._closing = False
@@ -115,29 +128,36 @@ class ForkExecutor:
         return None if self._zygote is None else self._zygote.pid
 
     async def start(self) -> None:
-        """Start the zygote and wait until its modules are imported.
+        """Start the zygote and wait until its modules are imported. After a failure there is only `close`.
 
         Raises:
             ZygoteError: a module cannot be preloaded, or the zygote ended.
         """
         loop = asyncio.get_running_loop()
-        zygote, self._first = self._first or spawn_zygote(), None
-        zygote.sock.setblocking(False)
-        self._zygote = zygote
         self._ready = loop.create_future()
+        zygote, self._first = self._first or spawn_zygote(), None
+        self._zygote = zygote
+        zygote.sock.setblocking(False)
         loop.add_reader(zygote.sock.fileno(), self._read)
+        # A process that a job left behind may hold the socket open after the zygote's end.
+        self._pidfd = _open_pidfd(zygote.pid)
+        if self._pidfd >= 0:
+            loop.add_reader(self._pidfd, self._zygote_ended)
         self._send(Kind.CONFIGURE, self._settings.encode())
         await self._ready
+        self._usable = True
 
     async def execute(self, order: Order) -> Outcome:
-        """Run a job in a process of its own and say how it ended. A caller that is cancelled leaves it running; see `kill`."""
-        if self._zygote is None or self._ready is None or not self._ready.done():
+        """Run a job in a process of its own and say how it ended.
+
+        A caller that is cancelled leaves it running; see `kill`.
+        """
+        if not self._usable:
             return NotBegun("the process that forks jobs is being started")
         loop = asyncio.get_running_loop()
         running = self._running[order.number] = _Running(loop.create_future())
         if order.timeout > 0:
-            running.kill_timer = loop.call_later(order.timeout + TIMEOUT_GRACE, self.kill, order.number, "timeout")
-        self._unreaped.add(order.number)
+            running.kill_timer = loop.call_later(order.timeout + self._grace, self.kill, order.number, "timeout")
         self._send(Kind.RUN, order.encode())
         return await asyncio.shield(running.future)
 
@@ -162,35 +182,44 @@ class ForkExecutor:
         self._closing = True
         if self._restarting is not None:
             self._restarting.cancel()
-        zygote = self._disconnect()
-        if zygote is not None:
-            await self._wait_for(zygote)
+            await asyncio.wait([self._restarting])
         if self._first is not None:
             self._first.sock.close()
-            await self._wait_for(self._first)
+        patience = _PATIENCE if self._usable else 0.0
+        for zygote in (self._disconnect(), self._dead, self._first):
+            if zygote is not None:
+                await self._wait_for(zygote, patience)
+        self._first = self._dead = None
+        self._settle_all("the worker ended")
 
     def _disconnect(self) -> Zygote | None:
+        self._usable = False
         zygote, self._zygote = self._zygote, None
         if zygote is not None:
             loop = asyncio.get_running_loop()
             loop.remove_reader(zygote.sock.fileno())
             loop.remove_writer(zygote.sock.fileno())
+            with suppress(OSError):
+                zygote.sock.shutdown(socket.SHUT_RDWR)  # also where a process that we do not know of has our end
             zygote.sock.close()
+            if self._pidfd >= 0:
+                loop.remove_reader(self._pidfd)
+                os.close(self._pidfd)
             self._outbox.clear()
         return zygote
 
-    async def _wait_for(self, zygote: Zygote) -> None:
-        # It ends by itself as its socket is closed; if it is stuck in user code of a preload, it is killed.
+    async def _wait_for(self, zygote: Zygote, patience: float = _PATIENCE) -> None:
+        # It ends as its socket is closed, after all that the jobs started, but not while it imports modules.
         pause = 0.001
-        for patience in (2.0, 60.0):
-            end = asyncio.get_running_loop().time() + patience
+        for seconds in (patience, 60.0):
+            end = asyncio.get_running_loop().time() + seconds
             while asyncio.get_running_loop().time() < end:
                 if zygote.process is not None:
                     if zygote.process.poll() is not None:
                         return
                 else:
                     try:
-                        if os.waitpid(zygote.pid, os.WNOHANG)[0]:
+                        if os.waitpid(zygote.pid, os.WNOHANG)[0]:  # noqa: ASYNC222 - it does not block
                             return
                     except ChildProcessError:
                         return
@@ -225,24 +254,28 @@ class ForkExecutor:
             return
         except OSError as error:  # it is gone; reading says so too
             log.debug("cannot send to the zygote: %s", error)
-            self._outbox.clear()
         loop.remove_writer(zygote.sock.fileno())
 
     def _read(self) -> None:
         while self._zygote is not None:
             try:
                 frame = frames.receive(self._zygote.sock)
+                if frame is not None:
+                    self._handle(frame)
+                    continue
             except BlockingIOError:
                 return
             except ValueError as error:
                 log.warning("a job wrote to the worker's socket: %s", error)
                 continue
-            except OSError:
-                frame = None
-            if frame is None:
-                self._zygote_died()
-                return
-            self._handle(frame)
+            except OSError as error:
+                log.debug("cannot read from the zygote: %s", error)
+            self._zygote_died()
+
+    def _zygote_ended(self) -> None:
+        self._read()  # what was sent before the end
+        if self._zygote is not None:
+            self._zygote_died()
 
     def _handle(self, frame: Frame) -> None:
         if frame.kind == Kind.READY:
@@ -252,27 +285,24 @@ class ForkExecutor:
         elif frame.kind in (Kind.RETURNED, Kind.RAISED):
             self._handle_outcome(frame)
         elif frame.kind == Kind.REFUSED:
-            number = int(frame.fields[0])
-            self._unreaped.discard(number)
-            self._settle(number, NotBegun(frame.fields[1].decode()))
+            number, reason = frame.fields
+            self._settle(int(number), NotBegun(reason.decode()))
         elif frame.kind == Kind.ENDED:
-            self._handle_end(*(int(field) for field in frame.fields))
+            number, status, peak_kib = frame.fields
+            self._handle_end(int(number), int(status), int(peak_kib))
+        else:
+            raise ValueError(f"a message of kind {frame.kind}")
 
     def _handle_outcome(self, frame: Frame) -> None:
-        try:
-            number, fresh, first, second = frame.fields
-            outcome: Outcome = Returned(first, second.decode())
-            if frame.kind == Kind.RAISED:
-                outcome = Raised(first.decode(), second)
-            self._settle(int(number), outcome)
-        except ValueError as error:
-            log.warning("a job wrote to the worker's socket: %s", error)
-            return
+        number, fresh, first, second = frame.fields
+        if frame.kind == Kind.RETURNED:
+            self._settle(int(number), Returned(first, second.decode()))
+        else:
+            self._settle(int(number), Raised(first.decode(), second))
         if fresh:
             self._send(Kind.WARM, fresh.split(b","))
 
     def _handle_end(self, number: int, status: int, peak_kib: int) -> None:
-        self._unreaped.discard(number)
         running = self._running.get(number)
         if running is None:
             return
@@ -299,25 +329,39 @@ class ForkExecutor:
                 self._ready.set_exception(error)
 
     def _zygote_died(self) -> None:
-        zygote = self._disconnect()
+        was_usable = self._usable
+        unsent = [int(fields[0]) for kind, fields in self._outbox if kind == Kind.RUN]
+        self._dead = self._disconnect()
         self._settle_ready(ZygoteError("the process that forks jobs ended while it started"))
-        for number in list(self._running):
-            why = self._running[number].killed_for or "the worker's process that forks jobs died"
-            self._settle(number, Lost(signal=signal.SIGKILL, why=why))
-        self._unreaped.clear()
-        if zygote is not None and not self._closing:
-            self._restarting = asyncio.get_running_loop().create_task(self._restart(zygote), name="aiorq zygote restart")
+        for number in unsent:
+            self._settle(number, NotBegun(_ZYGOTE_DIED))
+        self._settle_all(_ZYGOTE_DIED)
+        if was_usable:  # otherwise whoever starts it hears of it
+            self._restarting = asyncio.get_running_loop().create_task(self._restart(), name="aiorq zygote restart")
 
-    async def _restart(self, dead: Zygote) -> None:
-        log.error("the process that forks jobs (pid %d) died; a new one is started", dead.pid)
-        await self._wait_for(dead)
+    def _settle_all(self, why: str) -> None:
+        for number, running in list(self._running.items()):
+            self._settle(number, Lost(signal=signal.SIGKILL, why=running.killed_for or why))
+
+    async def _restart(self) -> None:
+        log.error("%s; a new one is started", _ZYGOTE_DIED)
         pause = 0.1
         while True:
+            if self._dead is not None:
+                await self._wait_for(self._dead)
+                self._dead = None
             try:
                 await self.start()
                 return
             except (ZygoteError, OSError) as error:
                 log.error("the process that forks jobs does not start: %s", error)  # noqa: TRY400 - the text says all
-                self._disconnect()
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, 5.0)
+            self._dead = self._disconnect() or self._dead
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, 5.0)
+
+
+def _open_pidfd(pid: int) -> int:
+    try:
+        return os.pidfd_open(pid)
+    except (AttributeError, OSError):  # not on Linux, or not allowed
+        return -1

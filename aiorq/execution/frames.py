@@ -1,8 +1,9 @@
 """Messages between the supervisor, the zygote and the horses, over one socket pair that keeps their boundaries.
 
-A message is a kind and a list of byte strings. All horses write to the same socket as their zygote: a message is sent in one system
-call, so that none is ever half written or mixed with another, and what a process sent before its end is read before the notice of
-its end. A message that is too large for that travels in an anonymous file whose descriptor is passed along.
+A message is a kind and a list of byte strings. All horses write to the same socket as their zygote: a message is sent
+in one system call, so that none is ever half written or mixed with another, and what a process sent before its end is
+read before the notice of its end. A message that is too large for that travels in an anonymous file whose descriptor is
+passed along.
 """
 
 from __future__ import annotations
@@ -11,15 +12,18 @@ import array
 import os
 import socket
 import struct
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from typing import Final, NamedTuple
 
 INLINE: Final = 48 * 1024
 """Bytes up to which a message travels in the socket itself; well below Linux's default buffer of 208 KiB."""
+BUFFER: Final = 2 * INLINE
+"""Bytes to receive a message into."""
 _HEAD: Final = struct.Struct("!BBI")  # kind, 1 when the rest is in a passed file, number of fields
-_LENGTH: Final = struct.Struct("!I")
 _FILE_DESCRIPTOR: Final = array.array("i", [0]).itemsize
+_ANCILLARY: Final = socket.CMSG_SPACE(_FILE_DESCRIPTOR)
 
 
 class Kind(IntEnum):
@@ -56,7 +60,7 @@ class Frame(NamedTuple):
 
 def pair() -> tuple[socket.socket, socket.socket]:
     """Two connected sockets that keep the boundaries of messages."""
-    kind = socket.SOCK_SEQPACKET if hasattr(socket, "SOCK_SEQPACKET") and os.uname().sysname == "Linux" else socket.SOCK_DGRAM
+    kind = socket.SOCK_SEQPACKET if sys.platform == "linux" else socket.SOCK_DGRAM
     return socket.socketpair(socket.AF_UNIX, kind)
 
 
@@ -68,7 +72,7 @@ def send(sock: socket.socket, kind: Kind, fields: Iterable[bytes]) -> None:
         OSError: the other end is gone.
     """
     parts = list(fields)
-    body = b"".join([*(_LENGTH.pack(len(part)) for part in parts), *parts])
+    body = pack(parts)
     if len(body) <= INLINE:
         sock.send(_HEAD.pack(kind, 0, len(parts)) + body)
         return
@@ -83,38 +87,57 @@ def send(sock: socket.socket, kind: Kind, fields: Iterable[bytes]) -> None:
         os.close(file)
 
 
-def receive(sock: socket.socket) -> Frame | None:
+def receive(sock: socket.socket, buffer: bytearray | None = None) -> Frame | None:
     """Receive a message; None when the other end is gone.
+
+    Args:
+        sock: one end of a `pair`.
+        buffer: a `bytearray(BUFFER)` to receive into, for who receives often.
 
     Raises:
         BlockingIOError: the socket is non-blocking and there is none.
         ValueError: a message that is not one of ours; it was thrown away.
     """
-    data, ancillary, _, _ = sock.recvmsg(INLINE + 64 * 1024, socket.CMSG_SPACE(_FILE_DESCRIPTOR))
-    file = -1
-    for level, kind, payload in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            file = array.array("i", payload[:_FILE_DESCRIPTOR])[0]
+    buffer = buffer or bytearray(BUFFER)
+    size, ancillary, _, _ = sock.recvmsg_into([buffer], _ANCILLARY)
+    if not size:
+        return None
+    files = _passed(ancillary) if ancillary else ()
     try:
-        if not data:
-            return None
-        try:
-            number, passed, count = _HEAD.unpack_from(data)
-            body = _read_all(file) if passed else data[_HEAD.size :]
-            return Frame(number, _split(body, count))
-        except (struct.error, OSError) as error:
-            raise ValueError(f"not a message: {error}") from error
+        number, passed, count = _HEAD.unpack(buffer[: min(size, _HEAD.size)])
+        body = _read_all(files[0]) if passed else buffer[_HEAD.size : size]
+        return Frame(number, unpack(body, count))
+    except (struct.error, IndexError, OSError) as error:
+        raise ValueError(f"not a message: {error}") from error
     finally:
-        if file >= 0:
+        for file in files:
             os.close(file)
 
 
-def _split(body: bytes, count: int) -> list[bytes]:
+def _passed(ancillary: Sequence[tuple[int, int, bytes]]) -> Sequence[int]:
+    files = array.array("i")
+    for level, kind, payload in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            files.frombytes(payload[: len(payload) // _FILE_DESCRIPTOR * _FILE_DESCRIPTOR])
+    return files
+
+
+def pack(parts: list[bytes]) -> bytes:
+    """Byte strings as one: their lengths, then their contents."""
+    return b"".join([len(part).to_bytes(4, "big") for part in parts] + parts)
+
+
+def unpack(body: bytes | bytearray, count: int) -> list[bytes]:
+    """Take apart what `pack` made of `count` byte strings.
+
+    Raises:
+        struct.error: it was not made so.
+    """
     lengths = struct.unpack_from(f"!{count}I", body)
-    position = count * _LENGTH.size
+    position = count * 4
     fields = []
     for length in lengths:
-        fields.append(body[position : position + length])
+        fields.append(bytes(body[position : position + length]))
         position += length
     if position != len(body):
         raise struct.error(f"{len(body)} bytes where {position} were announced")

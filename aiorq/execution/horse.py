@@ -1,7 +1,11 @@
 """The process that runs one job: it is forked by the zygote, runs the function, sends the outcome, and ends.
 
-It is imported in the zygote, whose size every fork pays for, so it imports little and what only some jobs need when they need it.
 A horse never talks to Redis about its job: killed at any point, it leaves nothing half written.
+
+Every page of memory that a horse touches first is copied, at 2 to 3 us each, so that Python code costs a new process
+many times what it costs an old one: the reset of seven signals 0.3 ms, one `importlib.import_module` of a known module
+0.1 ms. Hence the plain code here; hence `Prepared`, which is made in the zygote, before the fork; and hence this module
+imports little, since the zygote's size is paid for at every fork too.
 """
 
 from __future__ import annotations
@@ -12,23 +16,22 @@ import signal
 import socket
 import sys
 import zlib
-from collections.abc import Callable, Coroutine, Mapping
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
+from collections.abc import Coroutine, Mapping, Sequence, Set
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, NoReturn
 
-from aiorq.call import decode_call, resolve
+from aiorq.call import MAX_PAYLOAD, inflate, load_call, resolve
 from aiorq.current import CurrentRun, current_run
-from aiorq.errors import JobTimeoutException
-from aiorq.execution.frames import Kind, send
-from aiorq.serializers import Serializer, resolve_serializer
+from aiorq.errors import DeserializationError, JobTimeoutException, PayloadTooLargeError
+from aiorq.execution.frames import Kind, pack, send, unpack
+from aiorq.serializers import Serializer
 
 if TYPE_CHECKING:
     import asyncio
-    from types import FrameType
 
 TRACEBACK_LIMIT: Final = 64 * 1024
 """Characters of a traceback that are kept: the first and the last half of that."""
 _SUMMARY_LIMIT: Final = 200
-_WATCHED: Final = ("asyncio", "aiorq.job", "traceback")
+WATCHED: Final = ("asyncio", "aiorq.job", "json", "traceback")
 """Modules that are worth importing in the zygote once a horse needed them."""
 _UNSERIALIZABLE: Final = "Unserializable return value"
 
@@ -46,16 +49,15 @@ class Order(NamedTuple):
     """The job's hash."""
 
     def encode(self) -> list[bytes]:
-        """The fields of a RUN message."""
-        flat = [part for item in self.fields.items() for part in item]
-        return [b"%d" % self.number, self.job_id.encode(), self.execution_id.encode(), b"%d" % self.timeout, *flat]
-
-    @classmethod
-    def decode(cls, fields: list[bytes]) -> Order:
-        """Read a RUN message."""
-        number, job_id, execution_id, timeout, *flat = fields
-        pairs = dict(zip(flat[::2], flat[1::2], strict=True))
-        return cls(int(number), job_id.decode(), execution_id.decode(), int(timeout), pairs)
+        """The fields of a RUN message: what each run needs, then in one piece what only `get_current_job` does."""
+        data = self.fields.get(b"data", b"")
+        rest = pack([part for item in self.fields.items() if item[0] != b"data" for part in item])
+        numbers = (
+            b"%d" % self.number,
+            b"%d" % self.timeout,
+            b"%d" % (2 * (len(self.fields) - (b"data" in self.fields))),
+        )
+        return [*numbers, self.job_id.encode(), self.execution_id.encode(), data, rest]
 
 
 class Context(NamedTuple):
@@ -67,14 +69,105 @@ class Context(NamedTuple):
     connection: Mapping[str, Any]
 
 
-def run_and_exit(sock: socket.socket, order: Order, context: Context) -> NoReturn:
-    """Run the job of `order`, send its outcome and end the process."""
-    loaded = {name for name in _WATCHED if name in sys.modules}
+class Prepared:
+    """A run on the eve of its process, and its deadline; what nothing may ask for is not made yet."""
+
+    __slots__ = (
+        "_context",
+        "_current",
+        "armed",
+        "loaded",
+        "message",
+        "modules",
+        "number",
+        "passed",
+        "payload",
+        "seconds",
+        "serializer",
+        "task",
+    )
+
+    here: ClassVar[Prepared | None] = None
+    """The run of this process, or of the next one that is forked from it."""
+
+    def __init__(self, message: Sequence[bytes], context: Context, serializer: Serializer, loaded: Set[str]) -> None:
+        """Do what a run needs and no code of the user's takes part in.
+
+        Args:
+            message: the fields of the RUN message.
+            context: of the worker.
+            serializer: the one that `context` names.
+            loaded: the modules of `WATCHED` that are imported already.
+        """
+        self.message = message
+        self._context = context
+        self._current: CurrentRun | None = None
+        self.number = int(message[0])
+        self.seconds = int(message[1])
+        self.serializer = serializer
+        self.loaded = loaded
+        self.modules = len(sys.modules)
+        self.payload: bytes | DeserializationError
+        """The call, inflated, or why it cannot be."""
+        try:
+            self.payload = inflate(message[5])
+        except DeserializationError as error:
+            self.payload = error
+        self.armed = False
+        self.passed = False
+        self.task: asyncio.Task[Any] | None = None
+        """The one to cancel at the deadline, if the function is a coroutine."""
+        os.environ["RQ_JOB_ID"] = message[3].decode()
+        Prepared.here = self
+
+    def current(self) -> CurrentRun:
+        """The run as `get_current_job` asks for it."""
+        if self._current is None:
+            _, _, count, job_id, execution_id, data, rest = self.message
+            parts = unpack(rest, int(count))
+            self._current = CurrentRun(
+                job_id=job_id.decode(),
+                fields={b"data": data, **dict(zip(parts[::2], parts[1::2], strict=True))},
+                execution_id=execution_id.decode(),
+                worker_name=self._context.worker_name,
+                serializer=self._context.serializer,
+                prefix=self._context.prefix,
+                connection=self._context.connection,
+            )
+        return self._current
+
+    def late(self) -> JobTimeoutException:
+        """What is raised in the job at its deadline."""
+        return JobTimeoutException(f"the job ran longer than its timeout of {self.seconds} seconds")
+
+
+def ring(*_: object) -> None:
+    """Raise `JobTimeoutException` in the job, or cancel its coroutine: the handler of SIGALRM, set in the zygote."""
+    run = Prepared.here
+    if run is None or not run.armed:
+        return
+    run.passed = True
+    if run.task is None:
+        raise run.late()
+    import asyncio
+
+    loop = run.task.get_loop()
+    loop.call_soon_threadsafe(run.task.cancel)
+    if asyncio.current_task(loop) is not None:  # a task has the processor and may never give it back
+        raise run.late()
+
+
+def run_and_exit(sock: socket.socket, run: Prepared) -> NoReturn:
+    """Run the job, send its outcome and end the process."""
+    horse = os.getpid()
     code = 1
     try:
-        kind, fields = perform(order, context)
-        fresh = ",".join(name for name in _WATCHED if name in sys.modules and name not in loaded)
-        send(sock, kind, [b"%d" % order.number, fresh.encode(), *fields])
+        kind, fields = perform(run)
+        if os.getpid() == horse:  # a process that the job forked may come back here, whose end is not the job's
+            fresh = b""
+            if len(sys.modules) != run.modules:
+                fresh = ",".join(name for name in WATCHED if name in sys.modules and name not in run.loaded).encode()
+            send(sock, kind, [run.message[0], fresh, *fields])
         code = 0
     finally:
         # Whatever the job left behind (threads, exit handlers) is not waited for.
@@ -85,109 +178,73 @@ def run_and_exit(sock: socket.socket, order: Order, context: Context) -> NoRetur
             os._exit(code)
 
 
-def perform(order: Order, context: Context) -> tuple[Kind, list[bytes]]:
+def perform(run: Prepared) -> tuple[Kind, list[bytes]]:
     """Run a job in this process under its timeout.
 
     Returns:
-        the kind and the fields of the message to send: for RETURNED the result as RQ stores it and a warning, for RAISED a line
-        about the exception and the traceback as RQ stores it.
+        the kind and the fields of the message to send: for RETURNED the result as RQ stores it and a warning,
+        for RAISED a line about the exception and the traceback as RQ stores it.
     """
-    deadline = _Deadline(order.timeout if order.timeout > 0 else None)
-    run = CurrentRun(
-        job_id=order.job_id,
-        fields=order.fields,
-        execution_id=order.execution_id,
-        worker_name=context.worker_name,
-        serializer=context.serializer,
-        prefix=context.prefix,
-        connection=context.connection,
-    )
-    current_run.set(run)
+    current_run.set(run.current)
     try:
-        serializer = resolve_serializer(context.serializer)
-        with deadline:
-            call = decode_call(order.fields[b"data"], serializer)
-            value = _call(resolve(call), call.args, call.kwargs, deadline)
-        encoded, warning = _encode(value, serializer)
-        return Kind.RETURNED, [encoded, warning.encode()]
-    except BaseException as error:  # whatever user code raises, SystemExit and KeyboardInterrupt too, fails its job
+        if run.seconds > 0:
+            run.armed = True
+            signal.setitimer(signal.ITIMER_REAL, run.seconds)
+        try:
+            if isinstance(run.payload, DeserializationError):
+                raise run.payload
+            call = load_call(run.payload, run.serializer)
+            value = resolve(call)(*call.args, **call.kwargs)
+            if isinstance(value, Coroutine):
+                value = _run_coroutine(value, run)
+        finally:
+            if run.armed:
+                run.armed = False
+                signal.setitimer(signal.ITIMER_REAL, 0)
+        if value is None:
+            return Kind.RETURNED, [b"", b""]
+        encoded, warning = _encode(value, run.serializer)
+        return Kind.RETURNED, [encoded, warning.encode(errors="replace")]
+    except BaseException as error:  # noqa: BLE001 - whatever user code raises, SystemExit too, fails its job
         return Kind.RAISED, [summarize(error).encode(errors="replace"), encode_traceback(error)]
 
 
-class _Deadline:
-    """Raises `JobTimeoutException` in the job when its time is over; coroutines are cancelled."""
-
-    def __init__(self, seconds: int | None) -> None:
-        self.seconds = seconds
-        self.passed = False
-        self.task: asyncio.Task[Any] | None = None
-
-    def __enter__(self) -> None:
-        if self.seconds is not None:
-            signal.signal(signal.SIGALRM, self._ring)
-            signal.setitimer(signal.ITIMER_REAL, self.seconds)
-
-    def __exit__(self, *_: object) -> None:
-        if self.seconds is not None:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, signal.SIG_IGN)
-
-    def error(self) -> JobTimeoutException:
-        return JobTimeoutException(f"the job ran longer than its timeout of {self.seconds} seconds")
-
-    def _ring(self, _: int, frame: FrameType | None) -> None:
-        self.passed = True
-        if self.task is None:
-            raise self.error()
-        import asyncio
-
-        loop = self.task.get_loop()
-        loop.call_soon_threadsafe(self.task.cancel)
-        if asyncio.current_task(loop) is not None:  # a task has the processor and may never give it back
-            raise self.error()
-
-
-def _call(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], deadline: _Deadline) -> Any:
-    value = function(*args, **kwargs)
-    if isinstance(value, Coroutine):
-        return _run_coroutine(value, deadline)
-    return value
-
-
-def _run_coroutine(coroutine: Coroutine[Any, Any, Any], deadline: _Deadline) -> Any:
+def _run_coroutine(coroutine: Coroutine[Any, Any, Any], run: Prepared) -> Any:
     import asyncio
 
     async def main() -> Any:
-        deadline.task = asyncio.current_task()
+        run.task = asyncio.current_task()
         try:
             return await coroutine
         finally:
-            deadline.task = None
+            run.task = None
 
     try:
         return asyncio.run(main())
     except asyncio.CancelledError:
-        if deadline.passed:
-            raise deadline.error() from None
+        if run.passed:
+            raise run.late() from None
         raise
 
 
 def _encode(value: Any, serializer: Serializer) -> tuple[bytes, str]:
-    if value is None:
-        return b"", ""
+    warning = ""
     try:
-        return base64.b64encode(serializer.dumps(value)), ""
-    except Exception as error:
+        raw = serializer.dumps(value)
+    except Exception as error:  # noqa: BLE001 - user code
         warning = f"its result, a {type(value).__name__}, cannot be serialised: {summarize(error)}"
-        return base64.b64encode(serializer.dumps(_UNSERIALIZABLE)), warning
+        raw = serializer.dumps(_UNSERIALIZABLE)
+    if len(raw) > MAX_PAYLOAD:
+        raise PayloadTooLargeError(f"the result has {len(raw)} bytes, more than {MAX_PAYLOAD}")
+    return base64.b64encode(raw), warning
 
 
 def summarize(error: BaseException) -> str:
     """Type and message of an exception on one line, cut to 200 characters; never raises."""
     name = type(error).__name__
     try:
-        text = " ".join(str(error).split())
-    except Exception:
+        text = " ".join(str(error)[: 4 * _SUMMARY_LIMIT].split())
+    except BaseException:  # noqa: BLE001 - user code
         text = "<unprintable>"
     line = f"{name}: {text}" if text else name
     return line if len(line) <= _SUMMARY_LIMIT else line[:_SUMMARY_LIMIT] + "..."
@@ -199,13 +256,13 @@ def encode_traceback(error: BaseException) -> bytes:
 
     try:
         text = "".join(traceback.format_exception(error))
-    except Exception:
+    except BaseException:  # noqa: BLE001 - user code
         text = f"{type(error).__name__}: <unprintable>\n"
     return encode_text(text)
 
 
 def encode_text(text: str) -> bytes:
-    """A text as RQ stores tracebacks: compressed, in base64; its middle is cut out where it is longer than 64 Ki characters."""
+    """A text as RQ stores tracebacks: compressed, in base64; of more than 64 Ki characters the middle is cut out."""
     if len(text) > TRACEBACK_LIMIT:
         half = TRACEBACK_LIMIT // 2
         text = f"{text[:half]}\n... {len(text) - TRACEBACK_LIMIT} characters left out ...\n{text[-half:]}"

@@ -1,11 +1,12 @@
 """The process that forks horses: single-threaded, small, without an event loop and without connections.
 
-It imports what the worker was told to preload, freezes it, and then forks on request. A fork costs about 0.5 ms plus 30 us for each
-MB of resident memory, and a process with threads or an event loop cannot fork safely at all: that is why the supervisor does not.
+It imports what the worker was told to preload, freezes it, and then forks on request. A fork costs about 0.5 ms plus
+30 us for each MB of resident memory, and a process with threads or an event loop cannot fork safely at all: that is why
+the supervisor does not.
 
-Each horse leads a process group and adopts its own orphans, so that whatever a job started can be found and killed when the job
-ends: the group before its leader is reaped, and then every orphan that the dead horse passes on to the zygote. The horses die with
-the zygote, and the zygote ends when the supervisor's end of the socket is closed.
+Each horse leads a process group and adopts its own orphans, so that whatever a job started can be found and killed when
+the job ends: the group before its leader is reaped, and then every orphan that the dead horse passes on to the zygote.
+The horses die with the zygote, and the zygote ends when the supervisor's end of the socket is closed.
 """
 
 from __future__ import annotations
@@ -13,21 +14,31 @@ from __future__ import annotations
 import ctypes
 import gc
 import importlib
+import importlib.util
 import os
 import select
 import signal
 import socket
 import sys
+from contextlib import suppress
 from typing import Any, Final, NamedTuple, NoReturn
 
-from aiorq.execution.frames import Frame, Kind, receive, send
-from aiorq.execution.horse import Context, Order, run_and_exit, summarize
+from aiorq.execution.frames import BUFFER, Frame, Kind, receive, send
+from aiorq.execution.horse import WATCHED, Context, Prepared, ring, run_and_exit, summarize
+from aiorq.serializers import PickleSerializer, Serializer, resolve_serializer
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _LINUX: Final = sys.platform == "linux"
 _libc: Final = ctypes.CDLL(None, use_errno=True) if _LINUX else None
-_RESET: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+_QUIET_MS: Final = 5
+_LOOK_MS: Final = 20
+_FRESH: Final[dict[int, Any]] = {
+    **dict.fromkeys((signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2), signal.SIG_DFL),
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGPIPE: signal.SIG_IGN,
+}
+"""How a fresh Python handles signals."""
 
 
 class Settings(NamedTuple):
@@ -63,73 +74,108 @@ def serve(sock: socket.socket, supervisor: int) -> NoReturn:
     """
     code = 1
     try:
-        os.setpgid(0, 0)  # signals for the terminal's group reach the supervisor alone
+        sock.set_inheritable(False)
+        _set_group(0)  # signals for the terminal's group reach the supervisor alone
         _die_with_parent(supervisor, signal.SIGTERM)
         _prctl(_PR_SET_CHILD_SUBREAPER, 1)
         with open(os.devnull, "rb") as null:
             os.dup2(null.fileno(), 0)  # a job of a background group that reads the terminal would be stopped
-        code = _Zygote(sock).run()
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # ends it in the middle of an import that hangs, too
+        signal.set_wakeup_fd(-1)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        code = _Zygote(sock, supervisor).run()
+    except Exception:  # noqa: BLE001 - nothing above this prints it
+        import traceback
+
+        traceback.print_exc()
     finally:
         os._exit(code)
 
 
 class _Zygote:
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, supervisor: int) -> None:
         self._sock = sock
-        self._context: Context | None = None
-        self._runs: dict[int, int] = {}  # process id of a horse -> number of its run
-        self._pids: dict[int, int] = {}  # and back
+        self._buffer = bytearray(BUFFER)
+        self._supervisor = supervisor
+        self._context = Context("", None, "", {})  # until it is configured
+        self._serializer: Serializer = PickleSerializer()
+        self._poll = select.poll()
+        self._poll.register(sock, select.POLLIN)
+        self._pids: dict[int, int] = {}  # number of a run -> process id of its horse
+        self._children: dict[int, _Child] = {}  # process id -> what is known of it
+        self._descriptors: dict[int, int] = {}  # of a process -> its id
+        self._loaded: frozenset[str] = frozenset()
+        self._look_for_orphans = False
+        self._spared: frozenset[int] = frozenset()  # children that preloaded modules started
         self._ending = False
-        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC) if hasattr(os, "pipe2") else _pipe()
 
     def run(self) -> int:
-        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, _nothing)
-        signal.signal(signal.SIGTERM, self._end)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
         if not self._configure():
             return 1
-        poll = select.poll()
-        poll.register(self._sock, select.POLLIN)
-        poll.register(self._wake_read, select.POLLIN)
+        self._spared = frozenset(_children())
+        for number, handler in _FRESH.items():  # what horses are to begin with, and what a preload may have changed
+            signal.signal(number, handler)
+        signal.signal(signal.SIGALRM, ring)
+        # From here on the end of the supervisor is noticed below, and answered by ending all that jobs have started.
+        supervisor = _watch(self._supervisor)
+        if supervisor >= 0:
+            self._poll.register(supervisor, select.POLLIN)
+            _prctl(_PR_SET_PDEATHSIG, 0)
+        self._freeze()
+        self._tell(Kind.READY, [])
         while not self._ending:
-            for descriptor, _ in poll.poll():
-                if descriptor == self._wake_read:
-                    os.read(self._wake_read, 512)
-                    self._reap()
-                elif not self._obey(receive(self._sock)):
+            events = self._poll.poll(self._patience())
+            if not events and self._look_for_orphans:
+                self._kill_orphans()
+            for descriptor, _ in events:
+                if descriptor == self._sock.fileno():
+                    if not self._obey(receive(self._sock, self._buffer)):
+                        self._ending = True
+                elif descriptor == supervisor:
                     self._ending = True
-        for pid in self._runs:
-            _kill_group(pid)
+                elif descriptor in self._descriptors:
+                    self._reap(self._descriptors[descriptor])
+            self._reap_unwatched()
+        self._end_all()
         return 0
 
     def _configure(self) -> bool:
-        frame = receive(self._sock)
+        frame = receive(self._sock, self._buffer)
         if frame is None:
             return False
         settings = Settings.decode(frame.fields)
         self._context = settings.context
         sys.path[:0] = [folder for folder in settings.path if folder not in sys.path]
+        os.environ["RQ_WORKER_ID"] = settings.context.worker_name
         for name in settings.preload:
             try:
                 importlib.import_module(name)
-            except BaseException as error:  # user code: whatever it raises, the worker must be told
-                send(self._sock, Kind.UNUSABLE, [f"cannot preload {name}: {summarize(error)}".encode(errors="replace")])
-                return False
-        self._freeze()
-        send(self._sock, Kind.READY, [])
+            except BaseException as error:  # noqa: BLE001 - user code: whatever it raises, the worker must be told
+                return self._refuse(f"cannot preload {name}: {summarize(error)}")
+        try:
+            self._serializer = resolve_serializer(settings.context.serializer)
+        except BaseException as error:  # noqa: BLE001 - as above
+            return self._refuse(f"cannot use the serializer {settings.context.serializer}: {summarize(error)}")
         return True
 
-    @staticmethod
-    def _freeze() -> None:
+    def _refuse(self, reason: str) -> bool:
+        self._tell(Kind.UNUSABLE, [reason.encode(errors="replace")])
+        return False
+
+    def _freeze(self) -> None:
+        # Look for a module that nobody has: the contents of the folders on the path are then known to all horses, each of
+        # which would read them for its first import.
+        importlib.util.find_spec("_aiorq_no_such_module")
+        self._loaded = frozenset(name for name in WATCHED if name in sys.modules)
         gc.collect()
         gc.freeze()
+        gc.disable()  # what is allocated here is little; a horse turns it on again
 
     def _obey(self, frame: Frame | None) -> bool:
         if frame is None:
             return False
         if frame.kind == Kind.RUN:
-            self._fork(Order.decode(frame.fields))
+            self._fork(frame.fields)
         elif frame.kind == Kind.KILL:
             number, which = int(frame.fields[0]), int(frame.fields[1])
             pid = self._pids.get(number)
@@ -137,106 +183,138 @@ class _Zygote:
                 _kill_group(pid, which)
         elif frame.kind == Kind.WARM:
             for name in frame.fields:
-                importlib.import_module(name.decode())
+                try:
+                    importlib.import_module(name.decode())
+                except Exception:  # noqa: BLE001, S112 - a module of the user's has the name; the jobs will say so
+                    continue
             self._freeze()
         return True
 
-    def _fork(self, order: Order) -> None:
-        # A signal between the fork and the horse's own handlers would run the zygote's: hold them all back.
-        previous = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    def _fork(self, fields: list[bytes]) -> None:
+        prepared = Prepared(fields, self._context, self._serializer, self._loaded)
+        zygote = os.getpid()
         try:
-            zygote = os.getpid()
+            # No handler of the zygote's own is set, so a signal that comes right after the fork does what it does to a
+            # fresh Python.
             pid = os.fork()
-            if pid == 0:
-                self._become_horse(order, zygote, previous)
-            self._runs[pid] = order.number
-            self._pids[order.number] = pid
-            _set_group(pid)
         except OSError as error:
-            send(self._sock, Kind.REFUSED, [b"%d" % order.number, f"cannot fork: {error.strerror}".encode()])
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, previous)
+            self._tell(Kind.REFUSED, [b"%d" % prepared.number, f"cannot fork: {error.strerror}".encode()])
+            return
+        if pid == 0:
+            _become_horse(self._sock, prepared, zygote)
+        _set_group(pid)
+        self._pids[prepared.number] = pid
+        self._adopt(pid, prepared.number)
 
-    def _become_horse(self, order: Order, zygote: int, mask: Any) -> NoReturn:
-        try:
-            assert self._context is not None
-            _set_group(0)
-            _die_with_parent(zygote, signal.SIGKILL)
-            _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-            signal.set_wakeup_fd(-1)
-            for number in _RESET:
-                signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
-            os.close(self._wake_read)
-            os.close(self._wake_write)
-            if "random" in sys.modules:
-                sys.modules["random"].seed()
-            os.environ["RQ_WORKER_ID"] = self._context.worker_name
-            os.environ["RQ_JOB_ID"] = order.job_id
-            os.environ["RQ_EXECUTION_ID"] = order.execution_id
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-            run_and_exit(self._sock, order, self._context)
-        finally:
-            os._exit(70)  # EX_SOFTWARE: only a fault of ours comes here
+    def _adopt(self, pid: int, number: int | None) -> None:
+        descriptor = _watch(pid)
+        self._children[pid] = _Child(number, descriptor)
+        if descriptor >= 0:
+            self._descriptors[descriptor] = pid
+            self._poll.register(descriptor, select.POLLIN)
 
-    def _reap(self) -> None:
-        while True:
-            try:
-                found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            except ChildProcessError:
-                return
-            if found is None:
-                break
-            number = self._runs.pop(found.si_pid, None)
-            if number is not None:
-                _kill_group(found.si_pid)  # before the reaping, while the id cannot have gone to somebody else
-            _, status, usage = os.wait4(found.si_pid, 0)
-            if number is not None:
-                del self._pids[number]
-                peak = usage.ru_maxrss if _LINUX else usage.ru_maxrss // 1024
-                send(self._sock, Kind.ENDED, [b"%d" % number, b"%d" % status, b"%d" % peak])
-        self._kill_orphans()
+    def _reap(self, pid: int) -> None:
+        number, descriptor = self._children[pid]
+        if number is not None:
+            _kill_group(pid)  # before the reaping, while the id cannot have gone to somebody else
+        _, status, usage = os.wait4(pid, 0)
+        del self._children[pid]
+        if descriptor >= 0:
+            self._poll.unregister(descriptor)
+            del self._descriptors[descriptor]
+            os.close(descriptor)
+        if number is not None:
+            del self._pids[number]
+            peak = usage.ru_maxrss if _LINUX else usage.ru_maxrss // 1024
+            self._tell(Kind.ENDED, [b"%d" % number, b"%d" % status, b"%d" % peak])
+        self._look_for_orphans = True
+
+    def _patience(self) -> int | None:
+        # Where ends of processes cannot be waited for together with messages, they are looked for. Orphans, which few
+        # jobs leave, are looked for in the next quiet moment.
+        if self._look_for_orphans:
+            return _QUIET_MS
+        return _LOOK_MS if any(child.descriptor < 0 for child in self._children.values()) else None
+
+    def _reap_unwatched(self) -> None:
+        for pid in [pid for pid, child in self._children.items() if child.descriptor < 0]:
+            if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+                self._reap(pid)
 
     def _kill_orphans(self) -> None:
-        # Horses adopt their own orphans, so a child of ours that is no horse was left by one that is dead.
+        self._look_for_orphans = False
+        # Horses adopt their own orphans, so a child of ours that we did not fork was left by a horse that is dead.
+        for pid in _children():
+            if pid not in self._children and pid not in self._spared:
+                os.kill(pid, signal.SIGKILL)  # not reaped yet, so the id is still its own
+                self._adopt(pid, None)
+
+    def _tell(self, kind: Kind, fields: list[bytes]) -> None:
         try:
-            with open(f"/proc/self/task/{os.getpid()}/children", "rb") as children:
-                pids = [int(pid) for pid in children.read().split()]
-        except OSError:
-            return
-        for pid in pids:
-            if pid not in self._runs:
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    continue
+            send(self._sock, kind, fields)
+        except OSError:  # the supervisor is gone
+            self._ending = True
 
-    def _end(self, *_: object) -> None:
-        self._ending = True
+    def _end_all(self) -> None:
+        for pid, child in self._children.items():
+            if child.number is not None:
+                _kill_group(pid)
+        while self._children:
+            self._reap(next(iter(self._children)))
+            self._kill_orphans()
 
 
-def _nothing(*_: object) -> None:
-    """Let the wake-up descriptor do the work."""
+class _Child(NamedTuple):
+    number: int | None
+    """Of the run; None for what a horse left behind."""
+    descriptor: int
+    """Readable when the process has ended; -1 where the system has none."""
 
 
-def _pipe() -> tuple[int, int]:
-    ends = os.pipe()
-    for end in ends:
-        os.set_blocking(end, False)
-    return ends
+def _become_horse(sock: socket.socket, prepared: Prepared, zygote: int) -> NoReturn:
+    try:
+        _set_group(0)
+        _die_with_parent(zygote, signal.SIGKILL)
+        _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+        gc.enable()
+        run_and_exit(sock, prepared)
+    finally:
+        os._exit(70)  # EX_SOFTWARE: only a fault of ours comes here
+
+
+def _watch(pid: int) -> int:
+    try:
+        return os.pidfd_open(pid)
+    except (AttributeError, OSError):  # not on Linux, not allowed, or too many files are open
+        return -1
 
 
 def _set_group(pid: int) -> None:
     try:
         os.setpgid(pid, pid)
     except OSError:  # parent and child both do it; the later one may come too late
-        pass
+        return
 
 
 def _kill_group(pid: int, number: int = signal.SIGKILL) -> None:
-    try:
+    with suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, number)
-    except (ProcessLookupError, PermissionError):
-        pass
+    if number == signal.SIGKILL:
+        os.kill(pid, number)  # a horse that left its group; its id is its own until it is reaped
+
+
+def _children() -> list[int]:
+    try:
+        file = os.open(f"/proc/self/task/{os.getpid()}/children", os.O_RDONLY)
+    except OSError:  # not on Linux
+        return []
+    try:
+        listed = b""
+        while chunk := os.read(file, 4096):
+            listed += chunk
+        return [int(pid) for pid in listed.split()]
+    finally:
+        os.close(file)
 
 
 def _prctl(option: int, value: int) -> None:
@@ -251,6 +329,6 @@ def _die_with_parent(parent: int, number: int) -> None:
 
 
 def main() -> NoReturn:
-    """Entry of a zygote in a fresh interpreter: arguments are the descriptor of the socket and the supervisor's process id."""
+    """Be a zygote in a fresh interpreter; the arguments are the socket's descriptor and the supervisor's process id."""
     descriptor, supervisor = int(sys.argv[-2]), int(sys.argv[-1])
     serve(socket.socket(fileno=descriptor), supervisor)

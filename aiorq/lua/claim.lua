@@ -1,17 +1,23 @@
 #!lua flags=allow-oom
--- Take up to n jobs from queues in strict order; they come back started, leased and with their fields.
+-- Take up to n jobs from queues in strict order; they come back started, leased and with the fields that they had.
 -- queued -> started
 --
 -- KEYS pairs of a worker's inbox and a queue's list, in the order asked for
--- ARGV[1] prefix, ARGV[2] worker, ARGV[3] lease (seconds), ARGV[4] nonce of this call (28 hex digits), ARGV[5] how many at most
+-- ARGV[1] prefix, ARGV[2] worker, ARGV[3] lease (seconds), ARGV[4] nonce of this call (28 hex digits),
+-- ARGV[5] how many at most
 -- The execution id of the nth job is the nonce and n in four hex digits.
 -- Returns 'suspended', or the time of the server (seconds) and for each job: execution id, queue, id, fields (flat)
 --
--- Ids whose job is gone (expired, deleted) are dropped and counted, as are ids that are none, of jobs that run already, and of canceled ones.
--- An id whose key is not a hash is set aside in the registry of failed jobs. Sent again with the same nonce, the call answers the same and takes nothing.
+-- What is in an inbox goes before the rest of its queue, and returns to the head of its queue when it is not taken.
+-- Ids whose job is gone (expired, deleted) are dropped and counted, as are ids that are none, of jobs that run
+-- already, and of canceled ones. An id that is too long, or whose key is not a hash, is set aside in the registry of
+-- failed jobs. A key that should be a list and is none is passed over.
+-- Sent again with the same nonce, the call answers the same and takes nothing; what it wrote itself is then in the
+-- fields.
 -- @include keys
 -- @include clock
 -- @include dates
+-- @include text
 -- @include job
 -- @include execution
 local prefix, worker, lease, nonce, most = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
@@ -35,56 +41,82 @@ if said and string.sub(said, 1, #nonce) == nonce then
   return reply
 end
 
-if redis.call('EXISTS', prefix .. ':suspended') == 1 then
-  for index = 1, #KEYS, 2 do
-    while redis.call('LMOVE', KEYS[index], KEYS[index + 1], 'RIGHT', 'LEFT') do end
-  end
+local function give_back(inbox, list)
+  repeat
+    local moved = redis.pcall('LMOVE', inbox, list, 'RIGHT', 'LEFT')
+  until type(moved) ~= 'string'
+end
+
+if redis.call('EXISTS', suspended_key(prefix)) == 1 then
+  for index = 1, #KEYS, 2 do give_back(KEYS[index], KEYS[index + 1]) end
   return 'suspended'
 end
 
 local stamp = iso(moment)
 local runs = {}
 local taken = 0
-local head = #(prefix .. ':queue:') + 1
+local head = #queue_key(prefix, '') + 1
 
-local function drop(queue) redis.call('HINCRBY', prefix .. ':aiorq:dropped', queue, 1) end
+local function pop(list)
+  local id = redis.pcall('LPOP', list)
+  return type(id) == 'string' and id
+end
 
--- The fields of a job that may run and the queue it belongs to; or nothing, with the id disposed of.
+local function drop(queue) redis.pcall('HINCRBY', dropped_key(prefix), queue, 1) end
+
+-- The fields of a job that may run, the queue it belongs to, its status and its last worker; or nothing, with the id
+-- disposed of.
 local function take(queue, id)
   if not string.match(id, '^[%w_-]+$') then return drop(queue) end
   local fields = redis.pcall('HGETALL', job_key(prefix, id))
-  if fields.err then
-    redis.call('ZADD', registry_key(prefix, 'failed', queue), moment + 31536000, id)
+  if not fields.err and #fields == 0 then return drop(queue) end
+  if fields.err or #id > 255 then
+    redis.pcall('ZADD', registry_key(prefix, 'failed', queue), math.floor(moment) + 31536000, id)
+    if not fields.err then
+      redis.call('HSET', job_key(prefix, id), 'status', 'failed', 'ended_at', stamp)
+      expire_job(prefix, id, 31536000)
+    end
     return
   end
-  local status, home
+  local status, home, last_worker
   for index = 1, #fields, 2 do
-    if fields[index] == 'status' then status = fields[index + 1]
-    elseif fields[index] == 'origin' then home = fields[index + 1] end
+    local name, value = fields[index], fields[index + 1]
+    if name == 'status' then status = value
+    elseif name == 'origin' and value ~= '' and is_utf8(value) then home = value
+    elseif name == 'worker_name' then last_worker = value end
   end
-  if #fields == 0 or status == 'canceled' or (status == 'started' and redis.call('EXISTS', executions_key(prefix, id)) == 1) then
+  if status == 'canceled' or (status == 'started' and redis.call('EXISTS', executions_key(prefix, id)) == 1) then
     return drop(queue)
   end
-  return fields, home ~= '' and home or queue
+  return fields, home or queue, status, last_worker
 end
 
 for index = 1, #KEYS, 2 do
   local inbox, list = KEYS[index], KEYS[index + 1]
   local queue = string.sub(list, head)
+  local handed = true
   while taken < most do
-    local id = redis.call('LPOP', inbox) or redis.call('LPOP', list)
+    handed = handed and pop(inbox)
+    local id = handed or pop(list)
     if not id then break end
-    local fields, home = take(queue, id)
+    local fields, home, status, last_worker = take(queue, id)
     if fields then
+      local token = nonce .. string.format('%04x', taken + 1)
+      -- What RQ lists may have a place besides: an ended job that was listed twice, a run that nobody reaped.
+      if status and status ~= 'queued' then leave_place(prefix, id, status, home, last_worker) end
+      if not begin_execution(prefix, worker, home, id, token, moment, lease) then
+        redis.call('LPUSH', list, id)
+        break
+      end
       taken = taken + 1
-      local token = nonce .. string.format('%04x', taken)
-      begin_execution(prefix, worker, home, id, token, moment, lease)
-      redis.call('HSET', job_key(prefix, id), 'status', 'started', 'started_at', stamp, 'last_heartbeat', stamp, 'worker_name', worker)
-      redis.call('PERSIST', job_key(prefix, id))
+      local key = job_key(prefix, id)
+      redis.call('HSET', key, 'status', 'started', 'started_at', stamp, 'last_heartbeat', stamp, 'worker_name', worker)
+      redis.call('PERSIST', key)
       append(runs, token, home, id)
       append(reply, token, home, id, fields)
     end
   end
+  if handed then give_back(inbox, list) end
 end
 if taken > 0 then
   redis.call('HSET', wkey, 'state', 'busy', 'aiorq_claim', nonce .. cjson.encode(runs))

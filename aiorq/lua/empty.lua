@@ -4,7 +4,8 @@
 --
 -- KEYS[1] queue
 -- ARGV[1] prefix, ARGV[2] how many at most
--- Returns the number of ids taken from the queue; 0 when it is empty. An id in the list whose job is elsewhere loses its entry only.
+-- Returns the number of ids taken from the queue; 0 when it is empty. An id in the list whose job is elsewhere loses
+-- its entry only.
 -- @include keys
 -- @include job
 local list, prefix, most = KEYS[1], ARGV[1], tonumber(ARGV[2])

@@ -1,11 +1,12 @@
 #!lua flags=allow-oom
 -- Record that a run failed for good: it raised, ran over its time, or its process ended.
--- started -> failed (or deleted at once when failures are kept for 0 seconds)
+-- started -> failed | nothing (at once, when failures are kept for 0 seconds)
 --
 -- KEYS[1] job
 -- ARGV[1] prefix, ARGV[2] worker, ARGV[3] queue, ARGV[4] id, ARGV[5] execution id,
 -- ARGV[6] traceback as RQ stores it, ARGV[7] seconds to keep the job (0 deletes it, negative keeps it for ever)
--- Returns 'ok' (also when this very outcome was recorded before), or 'lost': the run no longer holds its place, nothing was changed.
+-- Returns 'ok' (also when this very outcome was recorded before), or 'lost': the run no longer holds its place, nothing
+-- was changed.
 -- @include keys
 -- @include clock
 -- @include dates
@@ -13,20 +14,20 @@
 -- @include execution
 local key, prefix, worker, queue, id, token = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local traceback, ttl = ARGV[6], tonumber(ARGV[7])
-if not holds(prefix, queue, id, token) or redis.call('EXISTS', key) == 0 then
-  return outcome_recorded(prefix, id, token) and 'ok' or 'lost'
-end
+if not holds(prefix, queue, id, token) then return outcome_recorded(prefix, id, token) and 'ok' or 'lost' end
 local moment = now()
 local stamp = iso(moment)
-local began = redis.call('HGET', execution_key(prefix, id, token), 'created_at') or epoch(moment)
-end_execution(prefix, worker, queue, id, token)
-count_run(prefix, worker, 'failed_job_count', moment - tonumber(began))
+-- First what may be refused, so that nothing is half done: the registry may be a key of another type.
+if ttl ~= 0 then
+  redis.call('ZADD', registry_key(prefix, 'failed', queue), ttl > 0 and math.floor(moment) + ttl or -1, id)
+end
+local began = end_execution(prefix, worker, queue, id, token) or moment
+count_run(prefix, worker, 'failed_job_count', moment - began)
 if ttl == 0 then
-  delete_job(prefix, id)
+  delete_ended_job(prefix, id, token)
   return 'ok'
 end
 redis.call('HSET', key, 'status', 'failed', 'ended_at', stamp, 'last_heartbeat', stamp)
 record_result(prefix, worker, id, token, 2, 'exc_string', traceback, began, moment, ttl)
-redis.call('ZADD', registry_key(prefix, 'failed', queue), ttl > 0 and math.floor(moment) + ttl or -1, id)
 if ttl > 0 then expire_job(prefix, id, ttl) end
 return 'ok'

@@ -1,5 +1,6 @@
 #!lua flags=allow-oom
 -- Take a worker out of RQ's books; its hash stays for a minute with the time of its death.
+-- no change of state
 --
 -- KEYS[1] worker, KEYS[2] set of workers
 -- ARGV[1] prefix, ARGV[2] worker, ARGV[3] its boot, then the queues' names
@@ -9,11 +10,11 @@
 -- @include dates
 local key, workers = KEYS[1], KEYS[2]
 local prefix, worker, boot = ARGV[1], ARGV[2], ARGV[3]
-local theirs = redis.call('HGET', key, 'aiorq_boot')
-if theirs and theirs ~= boot then return 'taken' end
+local theirs, birth, death = unpack(redis.call('HMGET', key, 'aiorq_boot', 'birth', 'death'))
+if birth and theirs ~= boot then return 'taken' end
 redis.call('SREM', workers, key)
-for index = 4, #ARGV do redis.call('SREM', prefix .. ':workers:' .. ARGV[index], key) end
-if theirs then
+for index = 4, #ARGV do redis.call('SREM', queue_workers_key(prefix, ARGV[index]), key) end
+if birth and not death then
   redis.call('HSET', key, 'death', iso(now()))
   redis.call('EXPIRE', key, 60)
 end

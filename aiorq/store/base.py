@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ from redis.asyncio import Redis
 
 from aiorq.keys import Keys
 from aiorq.scripts import load
-from aiorq.store.connection import connect, default_connection
+from aiorq.store.connection import shared_connection
 from aiorq.store.transport import Batcher, Transport, Value, transport_of
 
 
@@ -32,9 +31,6 @@ class Store:
         return await self.transport.run(load(script), keys, (self.keys.prefix, *args))
 
 
-_stores: weakref.WeakKeyDictionary[Redis, dict[str, Store]] = weakref.WeakKeyDictionary()
-
-
 def store_of(connection: Redis | str | None = None, prefix: str | None = None) -> Store:
     """The store for a client, a URL or the environment's default, below `prefix` or the environment's.
 
@@ -43,14 +39,13 @@ def store_of(connection: Redis | str | None = None, prefix: str | None = None) -
         ValueError: a bad prefix.
         TypeError: something that is none of them.
     """
-    if connection is None:
-        connection = default_connection()
-    elif isinstance(connection, str):
-        connection = connect(connection)
+    if connection is None or isinstance(connection, str):
+        connection = shared_connection(connection)
     elif not isinstance(connection, Redis):
         raise TypeError(f"connection must be a redis.asyncio.Redis, a URL or None, not {type(connection).__name__}")
     keys = Keys(prefix)
-    stores = _stores.setdefault(connection, {})
+    # With the client and not in a table here: a store refers to its client, which a table would keep for ever.
+    stores: dict[str, Store] = connection.__dict__.setdefault("_aiorq_stores", {})
     store = stores.get(keys.prefix)
     if store is None:
         store = stores[keys.prefix] = Store(connection, keys)

@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from redis.asyncio.connection import ConnectionPool, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
 
 from aiorq.errors import InvalidURLError
 
@@ -54,11 +55,15 @@ def connect(url: str | None = None, **options: Any) -> Redis:
         **options,
     }
     try:
-        return Redis.from_pool(ConnectionPool.from_url(check_url(url or default_url()), **settings))
+        pool = ConnectionPool.from_url(check_url(url or default_url()), **settings)
+        pool.make_connection()  # connects nothing, but finds settings that redis-py does not know
     except ValueError as error:
         if isinstance(error, InvalidURLError):
             raise
         raise InvalidURLError(f"the Redis URL cannot be read: {error}") from None
+    except (TypeError, RedisError) as error:
+        raise InvalidURLError(f"a setting in the Redis URL, or beside it, is unfit: {error}") from None
+    return Redis.from_pool(pool)
 
 
 def check_url(url: str) -> str:
@@ -77,9 +82,14 @@ def check_url(url: str) -> str:
     hint = "percent-encode '/', '@', ':', '#' and '?' in a password"
     try:
         parts = urlsplit(_SCHEMES[scheme] + url[len(scheme) :])
+    except ValueError:
+        raise InvalidURLError(f"the host of the Redis URL cannot be read ({hint})") from None
+    try:
         port = parts.port
     except ValueError:
         raise InvalidURLError(f"the port of the Redis URL is not a number from 0 to 65535 ({hint})") from None
+    if "@" in parts.query:
+        raise InvalidURLError(f"the Redis URL has an '@' behind '?' ({hint})")
     if parts.scheme == "unix":
         if not parts.path or parts.path == "/":
             raise InvalidURLError("the Redis URL names no socket: write unix:///path/to/socket")
@@ -87,22 +97,27 @@ def check_url(url: str) -> str:
     if port == 0:
         raise InvalidURLError("the port of the Redis URL is 0")
     database = unquote(parts.path).strip("/")
-    if database and not database.isdigit():
+    if database and not re.fullmatch("[0-9]+", database):
         raise InvalidURLError(f"the database in the Redis URL is not a number, as in redis://host:6379/0 ({hint})")
     if parts.fragment:
         raise InvalidURLError(f"the Redis URL has a part behind '#' ({hint})")
     return parts.geturl()
 
 
-_defaults: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Redis] = weakref.WeakKeyDictionary()
+_shared: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Redis]] = weakref.WeakKeyDictionary()
 
 
-def default_connection() -> Redis:
-    """The client for the URL of the environment that everything in the running event loop shares."""
-    loop = asyncio.get_running_loop()
-    client = _defaults.get(loop)
+def shared_connection(url: str | None = None) -> Redis:
+    """The client for a URL, or for that of the environment, that everything in the running event loop shares.
+
+    Raises:
+        InvalidURLError: the URL cannot be read.
+    """
+    clients = _shared.setdefault(asyncio.get_running_loop(), {})
+    url = url or default_url()
+    client = clients.get(url)
     if client is None:
-        client = _defaults[loop] = connect()
+        client = clients[url] = connect(url)
     return client
 
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Final
 
+from aiorq.keys import check_queue_name
 from aiorq.store.base import Store
 
 _EMPTIED_A_CALL: Final = 500
 
 
 async def names(store: Store) -> list[str]:
-    """The names of all queues ever used, sorted."""
-    members = await store.transport.execute("SMEMBERS", store.keys.queues)
-    return sorted(store.keys.queue_name(member.decode()) for member in members)
+    """The names of all queues ever used, sorted; names that `keys.check_queue_name` does not take are left out."""
+    found = []
+    for member in await store.transport.execute("SMEMBERS", store.keys.queues):
+        with contextlib.suppress(ValueError):
+            found.append(check_queue_name(store.keys.queue_name(member.decode())))
+    return sorted(found)
 
 
 async def count(store: Store, queue: str) -> int:

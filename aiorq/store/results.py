@@ -17,10 +17,8 @@ class Entry:
     fields: Mapping[bytes, bytes]
 
 
-def _entry(raw: list[object]) -> Entry:
+def _entry(raw: tuple[bytes, list[bytes]]) -> Entry:
     entry_id, flat = raw
-    assert isinstance(entry_id, bytes)
-    assert isinstance(flat, list)
     return Entry(entry_id.decode(), dict(zip(flat[::2], flat[1::2], strict=True)))
 
 

@@ -54,7 +54,9 @@ async def claim(store: Store, worker: str, queues: Sequence[str], most: int, lea
     return claimed
 
 
-async def renew(store: Store, worker: str, runs: Sequence[Run], lease: float, worker_ttl: int) -> tuple[bool, list[Run]]:
+async def renew(
+    store: Store, worker: str, runs: Sequence[Run], lease: float, worker_ttl: int
+) -> tuple[bool, list[Run]]:
     """Renew the leases of all runs of a worker and its own heartbeat, in one call.
 
     Returns:

@@ -1,9 +1,9 @@
 """Carrying commands to Redis: concurrent ones together, each to its end, again when a reply was lost.
 
-Why not call the client's methods: a round trip through redis-py costs about 100 us, a further command in the same one about 10;
-its default retry is not told apart from a first try; a cancelled caller costs a connection. Here whoever awaits at the same
-moment shares a round trip, which no caller can cancel, and the settings of a client that the application made
-(`decode_responses`, short timeouts, retries) do not matter.
+Why not call the client's methods: a round trip through redis-py costs about 100 us, a further command in the same one
+about 10; its default retry is not told apart from a first try; a cancelled caller costs a connection. Here whoever
+awaits at the same moment shares a round trip, which no caller can cancel, and the settings of a client that the
+application made (`decode_responses`, `encoding`, short timeouts, retries) do not matter.
 
 Everything that is sent may be sent twice: scripts are idempotent by token, and the few plain commands are by nature.
 """
@@ -66,42 +66,56 @@ class Batcher(Generic[T, R]):
     """Gathers the items of callers that wait at the same moment and runs them together, one batch after the other.
 
     The batch runs in a task of its own, so that a caller that is cancelled neither stops it nor disturbs the others.
+    An item must be fit to be sent when it is added: what fails a batch fails all who are in it.
     """
 
-    def __init__(self, run: Callable[[list[T]], Awaitable[Sequence[R | BaseException]]], most: int) -> None:
-        """Gather for `run`, which answers a list of at most `most` items with as many results or errors."""
+    def __init__(
+        self, run: Callable[[list[T]], Awaitable[Sequence[R | BaseException]]], cut: Callable[[Sequence[T]], int]
+    ) -> None:
+        """Gather for `run`, which answers a list of items with as many results or errors.
+
+        Args:
+            run: runs a batch.
+            cut: how many of the items that wait, 1 and more, make the next batch.
+        """
         self._run = run
-        self._most = most
-        self._pending: list[tuple[T, asyncio.Future[R]]] = []
+        self._cut = cut
+        self._items: list[T] = []
+        self._futures: list[asyncio.Future[R]] = []
         self._task: asyncio.Task[None] | None = None
 
-    async def add(self, item: T) -> R:
-        """Run `item` in the next batch and return its result, or raise its error."""
+    def add(self, item: T) -> asyncio.Future[R]:
+        """Run `item` in the next batch; the future gets its result or its error."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[R] = loop.create_future()
-        self._pending.append((item, future))
+        self._items.append(item)
+        self._futures.append(future)
         if self._task is None:
             self._task = loop.create_task(self._drain(), name="aiorq batch")
-        return await future
+        return future
 
     async def _drain(self) -> None:
         try:
-            while self._pending:
-                batch, self._pending = self._pending[: self._most], self._pending[self._most :]
-                await self._settle(batch)
+            while self._items:
+                size = self._cut(self._items)
+                items, self._items = self._items[:size], self._items[size:]
+                futures, self._futures = self._futures[:size], self._futures[size:]
+                await self._settle(items, futures)
         finally:
             self._task = None
 
-    async def _settle(self, batch: list[tuple[T, asyncio.Future[R]]]) -> None:
+    async def _settle(self, items: list[T], futures: list[asyncio.Future[R]]) -> None:
+        results: Sequence[R | BaseException]
         try:
-            results = await self._run([item for item, _ in batch])
-        except Exception as error:
-            results = [error] * len(batch)
+            results = await self._run(items)
+        except Exception as error:  # noqa: BLE001 - it is for those who wait
+            results = [error] * len(items)
         except BaseException:
-            for _, future in batch:
+            for future in (*futures, *self._futures):
                 future.cancel()
+            self._items, self._futures = [], []
             raise
-        for (_, future), result in zip(batch, results, strict=True):
+        for future, result in zip(futures, results, strict=True):
             if future.done():
                 continue
             if isinstance(result, BaseException):
@@ -117,8 +131,14 @@ class Transport:
         """Use the connections of `connection`'s pool: one for commands, and one for each blocking command at a time."""
         self._pool = connection.connection_pool
         self._loop = asyncio.get_running_loop()
-        self._batcher: Batcher[Command, Reply] = Batcher(self._exchange, _BATCH)
+        self._connection: AbstractConnection | None = None  # kept: the pool takes 80 us for each use
+        self._batcher: Batcher[Command, Reply] = Batcher(self._exchange, lambda commands: min(len(commands), _BATCH))
         self.where = where(connection)
+
+    @property
+    def is_home(self) -> bool:
+        """Whether the running event loop is the one that the connections belong to."""
+        return asyncio.get_running_loop() is self._loop
 
     async def execute(self, *command: Value) -> Reply:
         """Send one command and return its answer, in bytes.
@@ -129,12 +149,21 @@ class Transport:
             StoreError: the server refused the command.
         """
         self.check_loop()
-        return await self._batcher.add(command)
+        return await self._batcher.add(_encoded(command))
 
     async def execute_many(self, commands: Sequence[Command]) -> list[Reply]:
         """Send commands in one round trip; the first error is raised after all were answered."""
+        replies = await self.try_many(commands)
+        for reply in replies:
+            if isinstance(reply, BaseException):
+                raise reply
+        return replies
+
+    async def try_many(self, commands: Sequence[Command]) -> list[Reply]:
+        """Send commands in one round trip; where one failed, its error stands in place of its answer."""
         self.check_loop()
-        return await asyncio.gather(*(self._batcher.add(command) for command in commands))
+        futures = [self._batcher.add(command) for command in [_encoded(command) for command in commands]]
+        return await asyncio.gather(*futures, return_exceptions=True)
 
     async def run(self, script: Script, keys: Sequence[Value], args: Sequence[Value]) -> Reply:
         """Run a script; it is loaded where the server does not have it (any more)."""
@@ -150,7 +179,8 @@ class Transport:
         """A connection for commands that block. Leaving the block while one is under way closes the connection."""
         self.check_loop()
         try:
-            connection = await self._pool.get_connection()
+            async with asyncio.timeout(REPLY_TIMEOUT):  # a server that hangs takes connections, but does not greet
+                connection: AbstractConnection = await self._pool.get_connection()
         except (redis_errors.RedisError, OSError) as error:
             raise self._map(error) from error
         try:
@@ -160,9 +190,9 @@ class Transport:
 
     def check_loop(self) -> None:
         """Raise WrongLoopError outside the event loop that the connections belong to."""
-        if asyncio.get_running_loop() is not self._loop:
+        if not self.is_home:
             raise WrongLoopError(
-                "this connection belongs to another event loop: make a client (aiorq.connect) in each loop that uses one"
+                "this connection belongs to another event loop: make a client (aiorq.connect) in each loop that asks"
             )
 
     async def _exchange(self, commands: list[Command]) -> list[Reply | AiorqError]:
@@ -179,14 +209,24 @@ class Transport:
         raise AssertionError("unreachable")
 
     async def _round_trip(self, commands: list[Command]) -> list[Reply | AiorqError]:
-        connection = await self._pool.get_connection()
+        connection = self._connection
         try:
             async with asyncio.timeout(REPLY_TIMEOUT):
+                if connection is None:
+                    connection = self._connection = await self._pool.get_connection()
                 await connection.send_packed_command(connection.pack_commands(commands))
                 replies = [await self._reply(connection) for _ in commands]
-        finally:
-            await self._pool.release(connection)
+        except BaseException:
+            await self._give_back()
+            raise
+        if connection.should_reconnect():
+            await self._give_back()
         return replies
+
+    async def _give_back(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await self._pool.release(connection)
 
     async def _reply(self, connection: AbstractConnection) -> Reply | AiorqError:
         try:
@@ -204,11 +244,18 @@ class Transport:
         if isinstance(error, _REFUSED) or text.startswith(("NOAUTH", "WRONGPASS")):
             return StoreError(f"Redis at {self.where} refused: {text}")
         if isinstance(error, redis_errors.OutOfMemoryError) or text.startswith("OOM"):
-            return QueueFullError(f"Redis at {self.where} is at its memory limit and refuses new work; nothing was written")
+            return QueueFullError(
+                f"Redis at {self.where} is at its memory limit and refuses new work; nothing was written"
+            )
         if isinstance(error, _LOST) or text.startswith(_TRANSIENT):
             reason = text or "no answer in time"
             return ConnectionLostError(f"Redis at {self.where} cannot be asked now: {reason}")
         return StoreError(f"Redis at {self.where} refused: {text}")
+
+
+def _encoded(command: Command) -> Command:
+    # Here, so that a text which is not Unicode fails its own caller only; in UTF-8, whatever the client's encoding is.
+    return [part.encode() if isinstance(part, str) else part for part in command]
 
 
 class Dedicated:
@@ -243,7 +290,7 @@ class Dedicated:
         connection = self._connection
         try:
             async with asyncio.timeout(timeout):
-                await connection.send_packed_command(connection.pack_command(*command))
+                await connection.send_packed_command(connection.pack_command(*_encoded(command)))
                 return await connection.read_response(disable_decoding=True, timeout=math.inf)
         except (redis_errors.RedisError, OSError) as error:
             raise self._map(error) from error

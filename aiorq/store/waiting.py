@@ -1,18 +1,18 @@
 """Many waits for streams over one connection, without polling.
 
-One blocking XREAD covers every stream that somebody waits for. When a wait begins while it blocks, the command is unblocked from
-the connection for commands and sent anew with the stream added. RQ's workers do nothing but add to the stream, so that it is
-the stream itself that must be watched.
+One blocking XREAD covers every stream that somebody waits for. When a wait begins while it blocks, the command is
+unblocked from the connection for commands and sent anew with the stream added. RQ's workers do nothing but add to the
+stream, so that it is the stream itself that must be watched.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
-from aiorq.errors import AiorqError, ConnectionLostError
-from aiorq.store.transport import Dedicated, Transport
+from aiorq.errors import AiorqError, ConnectionLostError, StoreError
+from aiorq.store.transport import Dedicated, Transport, Value
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +20,8 @@ _BLOCK: Final = 30.0  # seconds of one XREAD; a connection that died silently is
 _REBUILD: Final = 5e-6  # seconds of rest for each stream of an XREAD, so that many waits do not keep the server busy
 _BACKOFF: Final = (0.05, 0.1, 0.2, 0.5, 1.0)
 
-Raw = list[Any]
+Raw: TypeAlias = Any
+"""An entry of a stream as redis-py gives it: its id, and a flat list of its fields."""
 
 
 class Waiter:
@@ -67,7 +68,7 @@ class Waiter:
     async def _unblock(self) -> None:
         try:
             pause = 0.001
-            # Until the server has read the XREAD there is nothing to unblock: ask again, unless the answer came meanwhile.
+            # Until the server has read the XREAD there is nothing to unblock: ask again, unless it was answered.
             while self._blocked_as is not None:
                 try:
                     if await self._transport.execute("CLIENT", "UNBLOCK", self._blocked_as):
@@ -104,9 +105,21 @@ class Waiter:
         streams = list(self._waiting)
         self._watched = frozenset(streams)
         self._blocked_as = connection.client_id
-        command = ("XREAD", "BLOCK", int(_BLOCK * 1000), "STREAMS", *streams, *["0-0"] * len(streams))
+        command: tuple[Value, ...] = (
+            "XREAD",
+            "BLOCK",
+            int(_BLOCK * 1000),
+            "STREAMS",
+            *streams,
+            *["0-0"] * len(streams),
+        )
         try:
             reply = await connection.execute(*command, timeout=_BLOCK + 10)
+        except StoreError as error:
+            if "WRONGTYPE" not in str(error):
+                raise
+            await self._fail_unfit(error)
+            return
         finally:
             self._blocked_as = None
             self._watched = frozenset()
@@ -119,3 +132,13 @@ class Waiter:
             self._waiting.pop(key, None)
         if len(streams) > 200:
             await asyncio.sleep(len(streams) * _REBUILD)
+
+    async def _fail_unfit(self, error: StoreError) -> None:
+        """Give `error` to those who wait for a key that holds no stream; the others must not suffer from it."""
+        streams = list(self._waiting)
+        kinds = await self._transport.execute_many([("TYPE", stream) for stream in streams])
+        for stream, kind in zip(streams, kinds, strict=True):
+            if kind not in {b"stream", b"none"}:
+                for future in self._waiting.pop(stream, ()):
+                    if not future.done():
+                        future.set_exception(error)

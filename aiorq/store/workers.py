@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 
-from aiorq.errors import WorkerExistsError
+from aiorq.errors import QueueFullError, WorkerExistsError
 from aiorq.store.base import Store
 from aiorq.store.transport import Dedicated, Value
 
@@ -29,7 +30,9 @@ async def register(
     flat: list[Value] = [part for item in fields.items() for part in item]
     word = await store.run("register", keys, worker, ttl, boot, len(queues), *queues, *flat)
     if word == b"taken":
-        raise WorkerExistsError(f"there is a live worker named {worker!r}; give another --name, or none for a random one")
+        raise WorkerExistsError(
+            f"there is a live worker named {worker!r}; give another --name, or none for a random one"
+        )
 
 
 async def retire(store: Store, worker: str, boot: str, queues: Sequence[str]) -> None:
@@ -38,16 +41,17 @@ async def retire(store: Store, worker: str, boot: str, queues: Sequence[str]) ->
 
 
 async def set_fields(store: Store, worker: str, fields: Mapping[str, str | int]) -> None:
-    """Show these fields in the worker's hash."""
+    """Show these fields in the worker's hash, where there is one and the server has room for it."""
     flat: list[Value] = [part for item in fields.items() for part in item]
-    await store.transport.execute("HSET", store.keys.worker(worker), *flat)
+    with contextlib.suppress(QueueFullError):
+        await store.run("save", [store.keys.worker(worker)], "", *flat)
 
 
 async def wait_for_push(store: Store, connection: Dedicated, worker: str, queue: str, seconds: float) -> bool:
     """Wait until Redis hands an id of a queue to the worker's inbox, at most `seconds`; True when it did.
 
-    Nothing is lost when the caller is cancelled or dies: the id is in the inbox, which the next claim of the worker takes from
-    first. Of several workers that wait, one is woken for each id.
+    Nothing is lost when the caller is cancelled or dies: the id is in the inbox, which the next claim of the worker
+    takes from first. Of several workers that wait, one is woken for each id.
     """
     keys = store.keys
     command = ("BLMOVE", keys.queue(queue), keys.inbox(worker, queue), "LEFT", "RIGHT", seconds)

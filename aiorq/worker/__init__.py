@@ -1,5 +1,8 @@
-"""The worker, one duty in each file: `worker` puts them together, `fetch` claims, `wake` waits for work, `run` follows one job,
-`leases` keeps what runs, `state` is what they share."""
+"""The worker, one duty in each file.
+
+`worker` puts them together, `fetch` claims, `wake` waits for work, `run` follows one job, `leases` keeps what runs, and
+`state` is what they share.
+"""
 
 from __future__ import annotations
 

@@ -6,13 +6,14 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from aiorq.errors import ConnectionLostError
+from aiorq.errors import AiorqError, ConnectionLostError, QueueFullError, StoreError
 from aiorq.store import runs, workers
 from aiorq.store.runs import Claimed
 from aiorq.worker.state import State, Stop, log
 from aiorq.worker.wake import Wakeups
 
 _SUSPENDED_LOOK = 1.0  # seconds between looks whether a suspension is over (RQ)
+_UNWOKEN_LOOK = 0.5  # seconds between looks for jobs while Redis does not tell of them
 
 
 async def fetch(
@@ -28,20 +29,29 @@ async def fetch(
         max_idle_time: end after that many seconds without a job.
     """
     options = state.options
-    idle_since = time.monotonic()
+    state.idle_since = time.monotonic()
+    complaint = ""
     async with Wakeups(state.store, options.name, options.queues) as wakeups:
         while state.stop is Stop.NOT:
+            changed = state.watch()
             most = state.free if max_jobs is None else min(state.free, max_jobs - state.claimed)
             if max_jobs is not None and state.claimed >= max_jobs:
                 log.info("%d jobs were taken, as many as were asked for", state.claimed)
                 return
             if most == 0:
-                await state.changed()
+                await changed.wait()
                 continue
-            claimed = await state.persist(
-                lambda most=most: runs.claim(state.store, options.name, options.queues, most, options.lease),  # type: ignore[misc]
-                "take jobs",
-            )
+            try:
+                claimed = await state.persist(
+                    lambda most=most: runs.claim(  # type: ignore[misc]
+                        state.store, options.name, options.queues, most, options.lease
+                    ),
+                    "take jobs",
+                    until=Stop.WARM,
+                )
+            except AiorqError as error:
+                log.debug("ending without an answer: %s", error)
+                return
             if claimed is None:
                 if burst:
                     log.info("workers are suspended; nothing is taken")
@@ -51,43 +61,50 @@ async def fetch(
             state.claimed += len(claimed)
             for claim in claimed:
                 begin(claim)
-            if claimed or state.running:
-                idle_since = time.monotonic()
             if len(claimed) == most:
                 continue
             if burst:
                 if not state.running:
                     return
-                await state.changed()
+                await changed.wait()
                 continue
             remaining = None
             if max_idle_time is not None and not state.running:
-                remaining = max_idle_time - (time.monotonic() - idle_since)
+                remaining = max_idle_time - (time.monotonic() - state.idle_since)
                 if remaining <= 0:
                     log.info("no job for %g seconds", max_idle_time)
                     return
-            await _wait_for_work(state, wakeups, remaining)
+            trouble = await _wait_for_work(changed, wakeups, remaining)
+            if trouble and trouble != complaint:
+                log.warning("cannot wait for jobs: %s; looking for them every %g s", trouble, _UNWOKEN_LOOK)
+            if trouble:
+                await state.pause(_UNWOKEN_LOOK if remaining is None else min(_UNWOKEN_LOOK, remaining))
+            complaint = trouble
 
 
-async def _wait_for_work(state: State, wakeups: Wakeups, seconds: float | None) -> None:
-    changed = asyncio.ensure_future(state.changed())
+async def _wait_for_work(changed: asyncio.Event, wakeups: Wakeups, seconds: float | None) -> str:
+    """Wait until there may be work; returns what went wrong, if something did."""
+    interrupt = asyncio.ensure_future(changed.wait())
     try:
-        await wakeups.wait(changed, seconds)
-    except ConnectionLostError as error:
-        log.debug("the wait for jobs broke off: %s", error)  # the claim that follows waits the trouble out
+        await wakeups.wait(interrupt, seconds)
+    except (ConnectionLostError, QueueFullError, StoreError) as error:
+        return str(error)
     finally:
-        changed.cancel()
+        interrupt.cancel()
+    return ""
 
 
 async def _wait_out_suspension(state: State) -> None:
     log.info("workers are suspended; nothing is taken until they are resumed")
-    await state.persist(
-        lambda: workers.set_fields(state.store, state.options.name, {"state": "suspended"}), "show the suspension"
-    )
-    while state.stop is Stop.NOT and await state.persist(lambda: workers.are_suspended(state.store), "look at the suspension"):
-        try:
-            async with asyncio.timeout(_SUSPENDED_LOOK):
-                await state.changed()
-        except TimeoutError:
-            continue
-    await state.persist(lambda: workers.set_fields(state.store, state.options.name, {"state": "idle"}), "show the resumption")
+    store, name = state.store, state.options.name
+    try:
+        if not state.running:
+            await state.persist(lambda: workers.set_fields(store, name, {"state": "suspended"}), "show the suspension")
+        while await state.persist(lambda: workers.are_suspended(store), "look at the suspension", until=Stop.WARM):
+            await state.pause(_SUSPENDED_LOOK)
+            if state.stop is not Stop.NOT:
+                break
+        if not state.running:
+            await state.persist(lambda: workers.set_fields(store, name, {"state": "idle"}), "show the resumption")
+    except AiorqError as error:
+        log.debug("ending without an answer: %s", error)

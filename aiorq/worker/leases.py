@@ -7,10 +7,11 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from aiorq.errors import AiorqError, WorkerExistsError
 from aiorq.execution.forking import ForkExecutor
 from aiorq.store import runs
 from aiorq.worker.run import LEASE_LOST
-from aiorq.worker.state import State, log
+from aiorq.worker.state import State, Stop, log
 
 IDLE_HEARTBEAT: Final = 30.0
 """Seconds between heartbeats while nothing runs."""
@@ -25,16 +26,21 @@ async def keep_leases(state: State, executor: ForkExecutor, register: Callable[[
     renewed = time.monotonic()
     while True:
         # Looked at often enough that a run which begins between two heartbeats is renewed in time.
-        await asyncio.sleep(options.lease / 3)
+        await asyncio.sleep(min(options.lease / 3, IDLE_HEARTBEAT))
         if not state.running and time.monotonic() - renewed < IDLE_HEARTBEAT:
             continue
         numbers = dict(state.running)
-        known, lost = await state.persist(
-            lambda held=list(numbers.values()): runs.renew(  # type: ignore[misc]
-                state.store, options.name, held, options.lease, options.worker_ttl + 60
-            ),
-            "renew leases",
-        )
+        held = list(numbers.values())
+        try:
+            known, lost = await state.persist(
+                lambda held=held: runs.renew(  # type: ignore[misc]
+                    state.store, options.name, held, options.lease, options.worker_ttl + 60
+                ),
+                "renew leases",
+            )
+        except AiorqError as error:
+            log.debug("ending without leases: %s", error)
+            return
         renewed = time.monotonic()
         for number, run in numbers.items():
             if run in lost and number in state.running:
@@ -42,4 +48,11 @@ async def keep_leases(state: State, executor: ForkExecutor, register: Callable[[
                 executor.kill(number, LEASE_LOST)
         if not known:
             log.warning("Redis does not know this worker (any more); it is entered anew")
-            await state.persist(register, "enter the worker")
+            try:
+                await state.persist(register, "enter the worker")
+            except WorkerExistsError as error:
+                log.error("%s; this one ends", error)
+                state.request_stop(Stop.WARM)
+            except AiorqError as error:
+                log.debug("ending without an entry: %s", error)
+                return

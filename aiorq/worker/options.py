@@ -45,7 +45,9 @@ class WorkerOptions:
         if len(set(self.queues)) != len(self.queues):
             raise ValueError(f"a queue is named twice: {', '.join(self.queues)}")
         if not _NAME.fullmatch(self.name):
-            raise ValueError(f"bad worker name {self.name!r}: 1 to 200 characters, no spaces, colons or control characters")
+            raise ValueError(
+                f"bad worker name {self.name!r}: 1 to 200 characters, no spaces, colons or control characters"
+            )
         if not 1 <= self.concurrency <= MAX_CONCURRENCY:
             raise ValueError(f"concurrency must be 1 to {MAX_CONCURRENCY}, not {self.concurrency}")
         if not 1 <= self.lease <= 600:  # NaN fails too

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from enum import IntEnum
 from typing import Final, TypeVar
 
-from aiorq.errors import ConnectionLostError
+from aiorq.errors import ConnectionLostError, QueueFullError, StoreError
 from aiorq.store.base import Store
 from aiorq.store.runs import Run
 from aiorq.worker.options import WorkerOptions
@@ -39,24 +41,44 @@ class State:
         self.store = store
         self.running: dict[int, Run] = {}
         """Number of a run -> the run, from its claim to the moment its outcome is written."""
+        self.busy = 0
+        """How many of them need a process: a run whose outcome is known makes room before it is written."""
         self.claimed = 0
         """How many runs were ever claimed."""
+        self.idle_since = time.monotonic()
+        """When the last run ended."""
         self.stop = Stop.NOT
         self._changed = asyncio.Event()
 
     @property
     def free(self) -> int:
         """How many more jobs may run now."""
-        return self.options.concurrency - len(self.running)
+        return self.options.concurrency - self.busy
+
+    def watch(self) -> asyncio.Event:
+        """An event that is set at the next change. Take it, look at the state, then wait: so no change is missed."""
+        return self._changed
 
     def notify(self) -> None:
-        """Wake whoever waits in `changed`: a run ended, or the worker is to stop."""
+        """Say that something changed: a run ended, or the worker is to stop."""
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def changed(self) -> None:
-        """Wait for the next `notify`."""
-        await self._changed.wait()
+    def end(self, number: int) -> None:
+        """Take note that the outcome of a run is written."""
+        del self.running[number]
+        self.idle_since = time.monotonic()
+        self.notify()
+
+    async def pause(self, seconds: float, stop: Stop = Stop.WARM) -> None:
+        """Wait so long, or until the worker is to end in this way or a harder one."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while True:
+                    changed = self.watch()
+                    if self.stop >= stop:
+                        return
+                    await changed.wait()
 
     def request_stop(self, stop: Stop) -> None:
         """Ask for an end; a harder request overrides a softer one."""
@@ -64,21 +86,37 @@ class State:
             self.stop = stop
             self.notify()
 
-    async def persist(self, call: Callable[[], Awaitable[T]], what: str) -> T:
-        """Call Redis until it answers. Trouble is waited out, however long it lasts, and logged when it begins and ends.
+    async def persist(
+        self,
+        call: Callable[[], Awaitable[T]],
+        what: str,
+        *,
+        until: Stop = Stop.COLD,
+        refusals: int | None = None,
+    ) -> T:
+        """Call Redis until it answers. Trouble is waited out, however long it lasts; its begin and its end are logged.
 
         Args:
             call: what to do; it must be safe to do twice.
-            what: for the log, as in "cannot claim jobs".
+            what: for the log, as in "cannot take jobs".
+            until: when the worker is to end in this way or a harder one, trouble is raised.
+            refusals: how many refusals of Redis (`StoreError`) are waited out before one is raised; None for all.
+
+        Raises:
+            AiorqError: the trouble, in the cases above.
         """
-        failures = 0
+        failures = refused = 0
         while True:
             try:
                 answer = await call()
-            except ConnectionLostError as error:
+            except (ConnectionLostError, QueueFullError, StoreError) as error:
+                refused += isinstance(error, StoreError)
+                if self.stop >= until or (refusals is not None and refused > refusals):
+                    raise
                 if failures == 0:
                     log.warning("cannot %s: %s; trying again until it works", what, error)
-                await asyncio.sleep(_BACKOFF[min(failures, len(_BACKOFF) - 1)] * random.uniform(0.5, 1.0))  # noqa: S311
+                pause = _BACKOFF[min(failures, len(_BACKOFF) - 1)]
+                await self.pause(pause * random.uniform(0.5, 1.0), until)  # noqa: S311 - jitter, not a secret
                 failures += 1
             else:
                 if failures:

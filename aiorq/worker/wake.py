@@ -1,23 +1,22 @@
 """Waiting for work without asking for it: one blocking move for each queue, into a list that the worker owns.
 
-RQ's producers do nothing but push to the list, so the wake-up must come from the list itself. Redis serves one waiting worker for
-each push, in the order in which they began to wait, and what it hands over lies in the worker's inbox, from which the next claim takes
-first and to whose queue it returns the rest: a wait can be broken off at any moment and nothing is lost.
+RQ's producers do nothing but push to the list, so the wake-up must come from the list itself. Redis serves one waiting
+worker for each push, in the order in which they began to wait, and what it hands over lies in the worker's inbox, from
+which the next claim takes first and to whose queue it returns the rest: a wait can be broken off at any moment and
+nothing is lost.
 """
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
-from typing import Final
+from typing import Any, Final
 
-from aiorq.errors import QueueFullError
 from aiorq.store import workers
 from aiorq.store.base import Store
 from aiorq.store.transport import Dedicated
 
 _BLOCK: Final = 60.0  # seconds of one blocking move; a connection that died silently is noticed after it
-_FULL: Final = 1.0  # seconds between looks while Redis is at its memory limit and refuses to move
 
 
 class Wakeups:
@@ -38,13 +37,15 @@ class Wakeups:
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
-    async def wait(self, interrupt: asyncio.Future[None], seconds: float | None = None) -> None:
+    async def wait(self, interrupt: asyncio.Future[Any], seconds: float | None = None) -> None:
         """Return when a job may be there, when `interrupt` is done, or after `seconds`.
 
         When this returns no move is under way: what was handed over is in the inboxes, and nothing more comes.
 
         Raises:
             ConnectionLostError: Redis cannot be asked now.
+            QueueFullError: it is at its memory limit, and refuses to move anything.
+            StoreError: it refuses for another reason.
         """
         self._ending = False
         moves = {asyncio.ensure_future(self._move(queue)): queue for queue in self._queues}
@@ -58,9 +59,7 @@ class Wakeups:
         finally:
             outcomes = await asyncio.gather(*moves, return_exceptions=True)
         for outcome in outcomes:
-            if isinstance(outcome, QueueFullError):
-                await asyncio.sleep(_FULL)
-            elif isinstance(outcome, BaseException):
+            if isinstance(outcome, BaseException):
                 raise outcome
 
     async def _move(self, queue: str) -> None:
@@ -69,7 +68,9 @@ class Wakeups:
             connection = await self._stack.enter_async_context(self._store.transport.dedicated())
             self._connections[queue] = connection
         await connection.identify()
-        while not self._ending and not await workers.wait_for_push(self._store, connection, self._worker, queue, _BLOCK):
+        while not self._ending and not await workers.wait_for_push(
+            self._store, connection, self._worker, queue, _BLOCK
+        ):
             await connection.identify()
 
     async def _unblock(self, moves: dict[asyncio.Task[None], str]) -> None:

@@ -25,6 +25,7 @@ import anyio
 from redis.asyncio import Redis
 
 from aiorq import __version__
+from aiorq.errors import AiorqError
 from aiorq.execution.forking import ForkExecutor, Zygote, fork_zygote
 from aiorq.execution.horse import Context
 from aiorq.execution.zygote import Settings
@@ -120,8 +121,8 @@ class Worker:
     ) -> bool:
         """Work until told to stop, in an event loop of its own: the way for scripts. SIGINT and SIGTERM end it.
 
-        Must be called from the main thread, outside of any event loop. Where nothing speaks against it this process is forked
-        first, so that jobs find every module imported that was imported here.
+        Must be called from the main thread, outside of any event loop. Where nothing speaks against it this process is
+        forked first, so that jobs find every module imported that was imported here.
 
         Args:
             burst: end as soon as the queues are empty.
@@ -180,9 +181,12 @@ class Worker:
                 try:
                     await self._supervise(state, executor, burst, max_jobs, max_idle_time)
                 finally:
-                    await self._retire(state)
+                    with anyio.CancelScope(shield=True):
+                        await executor.close()
+                        await self._retire(state)
             finally:
-                await executor.close()
+                with anyio.CancelScope(shield=True):
+                    await executor.close()
                 self._state = None
         return state.claimed > 0
 
@@ -199,7 +203,8 @@ class Worker:
         path = serializer_path(self.serializer)
         if path is None or type(resolve_serializer(path)) is not type(self.serializer):
             raise ValueError(
-                f"the serializer {self.serializer!r} cannot be found by name in the processes that run jobs: give its dotted path"
+                f"the serializer {self.serializer!r} cannot be found by name in the processes that run jobs: "
+                "give its dotted path"
             )
         context = Context(self.name, path, store.keys.prefix, describe(store.connection))
         return Settings(context, list(self.options.path), list(self.options.preload))
@@ -210,27 +215,32 @@ class Worker:
         await executor.start()
         self._greet(state.store)
         runner = Runner(state, executor)
-        async with anyio.create_task_group() as group:
-            group.start_soon(keep_leases, state, executor, self._register)
-            group.start_soon(self._kill_at_cold_stop, state, executor)
-            async with anyio.create_task_group() as running:
+        async with asyncio.TaskGroup() as group:
+            duties = [
+                group.create_task(keep_leases(state, executor, self._register), name="aiorq leases"),
+                group.create_task(self._kill_at_cold_stop(state, executor), name="aiorq cold stop"),
+            ]
+            async with asyncio.TaskGroup() as running:
 
                 def begin(claimed: Claimed) -> None:
-                    running.start_soon(runner.run, runner.admit(claimed), claimed)
+                    number = runner.admit(claimed)
+                    running.create_task(runner.run(number, claimed), name=f"aiorq run {number}")
 
                 await fetch(state, begin, burst=burst, max_jobs=max_jobs, max_idle_time=max_idle_time)
                 if state.running:
-                    log.info("waiting for %d jobs to end; a second signal kills them and puts them back", len(state.running))
-            group.cancel_scope.cancel()
+                    waiting = "waiting for %d jobs to end; a second signal kills them and puts them back"
+                    log.info(waiting, len(state.running))
+            for duty in duties:
+                duty.cancel()
 
     @staticmethod
     async def _kill_at_cold_stop(state: State, executor: ForkExecutor) -> None:
-        while state.stop is not Stop.COLD:
-            await state.changed()
         while True:
-            for number in list(state.running):
-                executor.kill(number, KILLED_AT_STOP)
-            await state.changed()
+            changed = state.watch()
+            if state.stop is Stop.COLD:
+                for number in list(state.running):
+                    executor.kill(number, KILLED_AT_STOP)
+            await changed.wait()
 
     async def _register(self) -> None:
         store = store_of(self._connection, self._prefix)
@@ -246,12 +256,12 @@ class Worker:
         await workers.register(store, self.name, self._boot, self.options.queues, fields, self.options.worker_ttl + 60)
 
     async def _retire(self, state: State) -> None:
-        async def leave() -> None:
-            await runs.release(state.store, self.name, self.options.queues)
+        # Runs are left only where the worker was cancelled, not told to stop; their processes are dead by now.
+        try:
+            await runs.release(state.store, self.name, self.options.queues, list(state.running.values()))
             await workers.retire(state.store, self.name, self._boot, self.options.queues)
-
-        with anyio.CancelScope(shield=True):
-            await leave()
+        except AiorqError as error:
+            log.warning("cannot sign off: %s", error)
         log.info("worker %s ended", self.name)
 
     def _greet(self, store: Store) -> None:

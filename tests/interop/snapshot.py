@@ -1,14 +1,15 @@
 """What a database holds, in a form in which two databases can be compared: clocks and random ids are left out.
 
-A snapshot maps the parts of all keys to values, so that comparing two is comparing two mappings. Parts are written `key | part`:
+A snapshot maps the parts of all keys to values, so that comparing two is comparing two mappings. Parts are
+written `key | part`:
 
-    rq:job:a | type                       hash
-    rq:job:a | ttl                        498.0, or 'none'
-    rq:job:a | status                     b'finished'
+    rq:job:a | (type)                     hash
+    rq:job:a | (ttl)                      498.0, or 'none'
+    rq:job:a | status                     'finished'
     rq:job:a | data                       the call, decoded
     rq:finished:a | a                     498.0, the score in seconds from now
-    rq:results:a | 0 type                 b'1', a field of the first entry
-    rq:queue:a | items                    the list
+    rq:results:a | 0 type                 '1', a field of the first entry
+    rq:queue:a | (items)                  the list
 
 Numbers (TTLs and scores) are equal when they are within a few seconds; everything else must be the same.
 """
@@ -19,7 +20,6 @@ import base64
 import json
 import pickle
 import re
-import time
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
@@ -38,7 +38,6 @@ Snapshot: TypeAlias = dict[str, object]
 _DATE = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 _EPOCH = re.compile(rb"\d{10}\.\d+")
 _RANDOM = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_CLOCK_SCORES = ("rq:finished:", "rq:failed:", "rq:wip:", "rq:executions:")
 
 
 class Difference(NamedTuple):
@@ -53,7 +52,7 @@ class Difference(NamedTuple):
 
 
 class Allowed(NamedTuple):
-    """A difference that is meant: a pattern of parts, what aiorq has there, and why."""
+    """A difference that is meant: a pattern of parts, what aiorq has there (a pattern if it is text), and why."""
 
     pattern: str
     ours: object
@@ -61,20 +60,25 @@ class Allowed(NamedTuple):
 
     def covers(self, difference: Difference) -> bool:
         """Whether this is the difference that is meant."""
-        return fnmatchcase(difference.part, self.pattern) and _equal(self.ours, difference.ours)
+        if not fnmatchcase(difference.part, self.pattern):
+            return False
+        if isinstance(self.ours, str) and isinstance(difference.ours, str):
+            return fnmatchcase(difference.ours, self.ours)
+        return _equal(self.ours, difference.ours)
 
 
 def take(connection: Redis, serializer: Any = pickle) -> Snapshot:
     """All keys of a database, but what aiorq alone writes (`rq:aiorq:*`, fields `aiorq_*`)."""
     now = _server_time(connection)
     snapshot: Snapshot = {}
-    for raw in connection.keys():
+    client: Any = connection
+    for raw in client.keys("*"):
         name = raw.decode()
         if name.startswith("rq:aiorq:"):
             continue
         key = _anonymous(name)
         parts = _parts(connection, name, now, serializer)
-        assert f"{key} | type" not in snapshot, f"two keys look alike: {key}"
+        assert f"{key} | (type)" not in snapshot, f"two keys look alike: {key}"
         snapshot.update({f"{key} | {part}": value for part, value in parts.items()})
     return snapshot
 
@@ -103,6 +107,12 @@ def unexplained(theirs: Snapshot, ours: Snapshot, allowed: Iterable[Allowed]) ->
     return [str(found) for found in compare(theirs, ours) if not any(row.covers(found) for row in rows)]
 
 
+def unused(theirs: Snapshot, ours: Snapshot, allowed: Iterable[Allowed]) -> list[str]:
+    """The rows of `allowed` that cover nothing: what does not differ any more must not be allowed to."""
+    differences = compare(theirs, ours)
+    return [row.pattern for row in allowed if not any(row.covers(difference) for difference in differences)]
+
+
 def _equal(one: object, other: object) -> bool:
     if isinstance(one, float) and isinstance(other, float):
         return abs(one - other) <= TOLERANCE
@@ -110,7 +120,8 @@ def _equal(one: object, other: object) -> bool:
 
 
 def _server_time(connection: Redis) -> float:
-    seconds, micros = connection.time()  # type: ignore[misc]
+    client: Any = connection
+    seconds, micros = client.time()
     return float(seconds) + float(micros) / 1e6
 
 
@@ -122,13 +133,13 @@ def _parts(connection: Redis, name: str, now: float, serializer: Any) -> dict[st
     client: Any = connection
     kind = client.type(name).decode()
     ttl = client.pttl(name)
-    parts: dict[str, object] = {"type": kind, "ttl": "none" if ttl < 0 else ttl / 1000}
+    parts: dict[str, object] = {"(type)": kind, "(ttl)": "none" if ttl < 0 else ttl / 1000}
     if kind == "string":
-        parts["value"] = _value("", client.get(name), now, serializer)
+        parts["(value)"] = _value("", client.get(name), now, serializer)
     elif kind == "list":
-        parts["items"] = [_anonymous(item.decode()) for item in client.lrange(name, 0, -1)]
+        parts["(items)"] = [_anonymous(item.decode()) for item in client.lrange(name, 0, -1)]
     elif kind == "set":
-        parts["members"] = sorted(_anonymous(item.decode()) for item in client.smembers(name))
+        parts["(members)"] = sorted(_anonymous(item.decode()) for item in client.smembers(name))
     elif kind == "zset":
         for member, score in client.zrange(name, 0, -1, withscores=True):
             is_moment = score > 0 and score != float("inf")
@@ -158,7 +169,7 @@ def _value(name: str, raw: bytes, now: float, serializer: Any) -> object:
         return "<date>" if abs(now - moment) < NEAR else raw
     if _EPOCH.fullmatch(raw):
         return "<epoch>" if abs(now - float(raw)) < NEAR else raw
-    return _anonymous(raw.decode()).encode() if raw.isascii() else raw
+    return _anonymous(raw.decode()) if raw.isascii() else raw
 
 
 def _call(raw: bytes, serializer: Any) -> object:
@@ -167,7 +178,9 @@ def _call(raw: bytes, serializer: Any) -> object:
 
 def _traceback(raw: bytes, _: Any) -> object:
     lines = zlib.decompress(base64.b64decode(raw)).decode().splitlines()
-    return lines[0], lines[-1]
+    return lines[0] if len(lines) == 1 else f"{lines[0]} ... {lines[-1]}"
+
+
 _DECODERS: dict[str, Callable[[bytes, Any], object]] = {
     "data": _call,
     "meta": lambda raw, serializer: serializer.loads(raw),

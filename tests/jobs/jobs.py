@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -56,3 +57,71 @@ def touch_and_wait(path: str, gate: str) -> str:
     with Path(gate).open("rb") as fifo:
         fifo.read()
     return "let through"
+
+
+class Greeter:
+    """Every way in which a job can be a method."""
+
+    def __init__(self, greeting: str = "hello") -> None:
+        self.greeting = greeting
+
+    def greet(self, name: str) -> str:
+        return f"{self.greeting} {name}"
+
+    async def greet_async(self, name: str) -> str:
+        await asyncio.sleep(0)
+        return f"{self.greeting} {name}, later"
+
+    @staticmethod
+    def shout(name: str) -> str:
+        return f"HELLO {name}"
+
+    @classmethod
+    def by_class(cls, name: str) -> str:
+        return f"{cls.__name__} greets {name}"
+
+    def __call__(self, name: str) -> str:
+        return f"called {name}"
+
+
+class AsyncGreeter:
+    """A callable object whose call is a coroutine."""
+
+    async def __call__(self, name: str) -> str:
+        await asyncio.sleep(0)
+        return f"called {name}, later"
+
+
+def unserializable() -> object:
+    return lambda: None
+
+
+def die() -> None:
+    """End the process that runs the job, from inside."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+async def note(key: str, value: Any) -> None:
+    """Change the job's meta while it runs; for workers of aiorq."""
+    from aiorq import get_current_job
+
+    job = get_current_job()
+    assert job is not None
+    job.meta[key] = value
+    await job.save_meta()
+    await job.connection.aclose()
+
+
+def append_pid(path: str) -> int:
+    append(path, str(os.getpid()))
+    return os.getpid()
+
+
+class TracedPickle:
+    """Leaves the id of every process that unpickles it, and becomes that number."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return append_pid, (self.path,)

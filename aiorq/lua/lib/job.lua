@@ -6,14 +6,40 @@ local function expire_job(prefix, id, seconds)
 end
 
 local function delete_job(prefix, id)
-  redis.call('DEL', job_key(prefix, id), dependents_key(prefix, id), dependencies_key(prefix, id), results_key(prefix, id))
+  redis.call('DEL',
+    job_key(prefix, id), dependents_key(prefix, id), dependencies_key(prefix, id), results_key(prefix, id))
 end
 
--- Take a job out of the one place that its status names.
-local function leave_place(prefix, id, status, queue)
-  if status == 'queued' then redis.call('LREM', queue_key(prefix, queue), 1, id)
+-- End the runs of a job that are on the books, and whose outcome is refused from now on. Their set may have expired
+-- after the lease while nobody reaped them: when `search` is true they are then looked for among all that runs.
+local function drop_runs(prefix, id, queue, worker, search)
+  local wip = registry_key(prefix, 'wip', queue)
+  local members = {}
+  local tokens = redis.pcall('ZRANGE', executions_key(prefix, id), 0, -1)
+  if not tokens.err then
+    for _, token in ipairs(tokens) do members[#members + 1] = id .. ':' .. token end
+  end
+  if search and #members == 0 then
+    local all = redis.pcall('ZRANGE', wip, 0, -1)
+    for _, member in ipairs(all.err and {} or all) do
+      if string.sub(member, 1, #id + 1) == id .. ':' then members[#members + 1] = member end
+    end
+  end
+  for _, member in ipairs(members) do
+    redis.call('DEL', execution_key(prefix, id, string.sub(member, #id + 2)))
+    redis.pcall('ZREM', wip, member)
+    if worker then redis.pcall('SREM', worker_executions_key(prefix, worker), member) end
+  end
+  redis.call('DEL', executions_key(prefix, id))
+end
+
+-- Take a job out of the one place that its status names. A key of another type is no such place.
+local function leave_place(prefix, id, status, queue, worker)
+  if status == 'queued' then redis.pcall('LREM', queue_key(prefix, queue), 1, id)
+  elseif status == 'started' then drop_runs(prefix, id, queue, worker, true)
   elseif status == 'finished' or status == 'canceled' or status == 'deferred' or status == 'scheduled' then
-    redis.call('ZREM', registry_key(prefix, status, queue), id)
-  elseif status == 'failed' or status == 'stopped' then redis.call('ZREM', registry_key(prefix, 'failed', queue), id)
+    redis.pcall('ZREM', registry_key(prefix, status, queue), id)
+  elseif status == 'failed' or status == 'stopped' then redis.pcall('ZREM', registry_key(prefix, 'failed', queue), id)
+  elseif status == 'ready_to_enqueue' then redis.pcall('ZREM', registry_key(prefix, 'ready', queue), id)
   end
 end

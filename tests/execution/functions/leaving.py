@@ -1,0 +1,7 @@
+"""A module whose import ends the process."""
+
+from __future__ import annotations
+
+import os
+
+os._exit(7)

@@ -1,0 +1,186 @@
+"""A store whose clock the tests set, and a look at everything that is in Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from aiorq import Job
+from aiorq.call import make_call
+from aiorq.keys import Keys
+from aiorq.options import JobOptions
+from aiorq.scripts import load
+from aiorq.store import jobs, runs
+from aiorq.store.base import Store
+from aiorq.store.jobs import NewJob
+from aiorq.store.runs import Claimed, Run
+from aiorq.store.transport import Value
+
+CLOCK = "aiorq:test:clock"
+NOON = 1_767_355_200.25
+"""2026-01-02T12:00:00.250000Z"""
+LISTS = ("queue",)
+REGISTRIES = ("finished", "failed", "deferred", "scheduled", "canceled", "ready")
+
+
+class ClockedStore(Store):
+    """Runs the scripts with the time of a key in place of the server's, and can send its last call once more."""
+
+    last: tuple[str, Sequence[Value], tuple[Value, ...]]
+
+    async def run(self, script: str, keys: Sequence[Value], *args: Value) -> Any:
+        self.last = script, keys, args
+        return await self.transport.run(load(script, "clock_virtual"), keys, (self.keys.prefix, *args))
+
+    async def again(self) -> Any:
+        """Send the last call of a script once more, as after a lost reply."""
+        script, keys, args = self.last
+        return await self.run(script, keys, *args)
+
+    async def set_clock(self, moment: float) -> None:
+        await self.connection.set(CLOCK, repr(moment))
+
+
+class Books:
+    """What is in Redis, read without aiorq."""
+
+    def __init__(self, connection: Redis) -> None:
+        self.connection: Any = connection
+
+    async def dump(self) -> dict[bytes, tuple[bytes, bool]]:
+        """Every key with all that it holds, and whether it expires."""
+        found = {}
+        for key in sorted(await self.connection.keys("*")):
+            if key != CLOCK.encode():
+                found[key] = (await self.connection.dump(key), await self.connection.pttl(key) >= 0)
+        return found
+
+    async def job(self, job_id: str) -> dict[str, str]:
+        """The hash of a job, without its call."""
+        fields = await self.connection.hgetall(f"rq:job:{job_id}")
+        return {name.decode(): value.decode() for name, value in fields.items() if name != b"data"}
+
+    async def status(self, job_id: str) -> str | None:
+        value = await self.connection.hget(f"rq:job:{job_id}", "status")
+        return None if value is None else value.decode()
+
+    async def queue(self, name: str = "default") -> list[str]:
+        return [job_id.decode() for job_id in await self.connection.lrange(f"rq:queue:{name}", 0, -1)]
+
+    async def inbox(self, worker: str, name: str = "default") -> list[str]:
+        return [job_id.decode() for job_id in await self.connection.lrange(f"rq:aiorq:inbox:{worker}:{name}", 0, -1)]
+
+    async def registry(self, kind: str, name: str = "default") -> dict[str, float]:
+        members = await self.connection.zrange(f"rq:{kind}:{name}", 0, -1, withscores=True)
+        return {member.decode(): score for member, score in members}
+
+    async def places(self, job_id: str) -> list[str]:
+        """Every queue and registry that lists a job, once for each time that it is listed there."""
+        found = []
+        for raw in await self.connection.keys("*"):
+            key = raw.decode()
+            kind = await self.connection.type(key)
+            members: list[bytes] = []
+            if key.startswith(("rq:queue:", "rq:aiorq:inbox:")) and kind == b"list":
+                members = await self.connection.lrange(key, 0, -1)
+            elif key.startswith(("rq:wip:", *(f"rq:{name}:" for name in REGISTRIES))) and kind == b"zset":
+                members = await self.connection.zrange(key, 0, -1)
+            found += [key for member in members if member.decode().partition(":")[0] == job_id]
+        return sorted(found)
+
+    async def runs(self, job_id: str) -> list[str]:
+        """Every key that speaks of runs of a job."""
+        found = []
+        for raw in await self.connection.keys("*"):
+            key = raw.decode()
+            if key == f"rq:executions:{job_id}" or key.startswith(f"rq:execution:{job_id}:"):
+                found.append(key)
+            elif key.startswith("rq:worker:") and key.endswith(":executions"):
+                members = await self.connection.smembers(key)
+                found += [key for member in members if member.decode().startswith(f"{job_id}:")]
+        return sorted(found)
+
+    async def results(self, job_id: str) -> list[dict[str, str]]:
+        """The outcomes of a job, newest first."""
+        entries = await self.connection.xrevrange(f"rq:results:{job_id}")
+        return [{name.decode(): value.decode() for name, value in fields.items()} for _, fields in entries]
+
+    async def ttl(self, key: str) -> int:
+        """Seconds; -1 for ever, -2 for a key that is not there."""
+        seconds: int = await self.connection.ttl(key)
+        return seconds
+
+
+class Desk:
+    """Makes, claims and ends jobs through the store, with short calls."""
+
+    def __init__(self, store: ClockedStore) -> None:
+        self.store = store
+        self._nonces = 0
+
+    def new(
+        self,
+        job_id: str,
+        queue: str = "default",
+        *,
+        nonce: str | None = None,
+        ttl: int | None = None,
+        at_front: bool = False,
+        **attributes: Any,
+    ) -> NewJob:
+        """A job as a queue makes it."""
+        job: Job[Any] = Job(job_id, self.store.connection)
+        job.set_call(make_call("jobs.add", (1,)), JobOptions(ttl=ttl), default_timeout=180)
+        for name, value in attributes.items():
+            setattr(job, name, value)
+        self._nonces += 1
+        given = f"nonce{self._nonces}" if nonce is None else nonce
+        return NewJob(job_id, queue, job.fields_to_enqueue(queue), ttl, at_front, given)
+
+    async def enqueue(self, *job_ids: str, queue: str = "default", **options: Any) -> None:
+        for job_id in job_ids:
+            await jobs.enqueue(self.store, self.new(job_id, queue, **options))
+
+    async def claim(self, *queues: str, worker: str = "w", most: int = 1, lease: float = 15.0) -> list[Claimed] | None:
+        return await runs.claim(self.store, worker, queues or ("default",), most, lease)
+
+    async def start(self, job_id: str, queue: str = "default", *, worker: str = "w", lease: float = 15.0) -> Run:
+        """Enqueue a job and claim it."""
+        await self.enqueue(job_id, queue=queue)
+        claimed = await self.claim(queue, worker=worker, lease=lease)
+        assert claimed is not None
+        assert [claim.run.job_id for claim in claimed] == [job_id]
+        return claimed[0].run
+
+    async def put(self, job_id: str, status: str, queue: str = "default") -> None:
+        """A job in a state that only RQ, or another version, brings it to."""
+        connection: Any = self.store.connection
+        job = self.new(job_id, queue)
+        await connection.hset(f"rq:job:{job_id}", mapping={**job.fields, "status": status, "old": "field"})
+        await connection.sadd("rq:queues", f"rq:queue:{queue}")
+        registry = {"stopped": "failed", "ready_to_enqueue": "ready"}.get(status, status)
+        if status == "queued":
+            await connection.rpush(f"rq:queue:{queue}", job_id)
+        elif registry in REGISTRIES:
+            await connection.zadd(f"rq:{registry}:{queue}", {job_id: NOON + 500})
+
+
+@pytest.fixture
+async def store(connection: Redis) -> ClockedStore:
+    """The store of an empty server; its clock stands at noon."""
+    store = ClockedStore(connection, Keys("rq"))
+    await store.set_clock(NOON)
+    return store
+
+
+@pytest.fixture
+def desk(store: ClockedStore) -> Desk:
+    return Desk(store)
+
+
+@pytest.fixture
+def books(connection: Redis) -> Books:
+    return Books(connection)

@@ -1,0 +1,124 @@
+"""fail.lua: started to failed, or to nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from aiorq.errors import StoreError
+from aiorq.store import jobs, runs
+from aiorq.store.runs import Run
+from tests.scripts.conftest import NOON, Books, ClockedStore, Desk
+
+STAMP = "2026-01-02T12:00:01.500000Z"
+YEAR = 31_536_000
+
+
+@pytest.fixture
+async def run(store: ClockedStore, desk: Desk) -> Run:
+    """A run of job `a` that began at noon; it is a second and a quarter later."""
+    run = await desk.start("a")
+    await store.set_clock(NOON + 1.25)
+    return run
+
+
+async def test_job_is_failed(store: ClockedStore, books: Books, run: Run) -> None:
+    assert await runs.fail(store, "w", run, b"dHJhY2U=", YEAR)
+    fields = await books.job("a")
+    assert (fields["status"], fields["ended_at"], fields["last_heartbeat"]) == ("failed", STAMP, STAMP)
+    assert (fields["started_at"], fields["worker_name"]) == ("2026-01-02T12:00:00.250000Z", "w")
+    assert await books.places("a") == ["rq:failed:default"]
+    assert await books.runs("a") == []
+    assert await books.results("a") == [
+        {
+            "type": "2",
+            "worker_name": "w",
+            "execution_id": run.token,
+            "execution_started_at": "1767355200.250000",
+            "execution_ended_at": "1767355201.500000",
+            "exc_string": "dHJhY2U=",
+        }
+    ]
+    worker = await books.connection.hgetall("rq:worker:w")
+    assert (worker[b"failed_job_count"], worker[b"state"]) == (b"1", b"idle")
+    assert float(worker[b"total_working_time"]) == pytest.approx(1.25)
+    assert b"successful_job_count" not in worker
+
+
+class TestTtl:
+    async def test_some_seconds(self, store: ClockedStore, books: Books, run: Run) -> None:
+        for key in ("rq:job:a:dependents", "rq:job::a:dependencies"):
+            await books.connection.sadd(key, "x")
+        await runs.fail(store, "w", run, b"", 500)
+        assert await books.registry("failed") == {"a": int(NOON + 1.25) + 500}
+        for key in ("rq:job:a", "rq:job:a:dependents", "rq:job::a:dependencies", "rq:results:a"):
+            assert 499 <= await books.ttl(key) <= 500
+
+    async def test_for_ever(self, store: ClockedStore, books: Books, run: Run) -> None:
+        await runs.fail(store, "w", run, b"", -1)
+        assert await books.registry("failed") == {"a": -1}  # RQ's number
+        for key in ("rq:job:a", "rq:results:a"):
+            assert await books.ttl(key) == -1
+
+    async def test_no_time_at_all(self, store: ClockedStore, books: Books, run: Run) -> None:
+        assert await runs.fail(store, "w", run, b"", 0)
+        ended = f"rq:aiorq:ended:{run.token}"
+        assert {key.decode() for key in await books.dump()} == {"rq:queues", "rq:worker:w", ended}
+        assert 0 < await books.ttl(ended) <= 60
+
+
+class TestSentTwice:
+    @pytest.mark.parametrize("ttl", [500, -1, 0])
+    async def test_nothing_changes(self, store: ClockedStore, books: Books, run: Run, ttl: int) -> None:
+        assert await runs.fail(store, "w", run, b"dHJhY2U=", ttl)
+        before = await books.dump()
+        assert await store.again() == b"ok"
+        assert await books.dump() == before
+
+
+class TestRefused:
+    @pytest.mark.parametrize("token", ["", "f" * 32, "text"])
+    async def test_foreign_token(self, store: ClockedStore, books: Books, run: Run, token: str) -> None:
+        before = await books.dump()
+        assert not await runs.fail(store, "w", Run("default", "a", token), b"", 500)
+        assert not await runs.fail(store, "w", Run("other", "a", run.token), b"", 500)
+        assert await books.dump() == before
+
+    @pytest.mark.parametrize("ttl", [500, 0])
+    async def test_run_that_was_released(self, store: ClockedStore, books: Books, run: Run, ttl: int) -> None:
+        await runs.release(store, "w", [], [run])
+        before = await books.dump()
+        assert not await runs.fail(store, "w", run, b"", ttl)
+        assert await books.dump() == before
+
+    async def test_run_that_finished(self, store: ClockedStore, books: Books, run: Run) -> None:
+        assert await runs.finish(store, "w", run, b"", 500)
+        before = await books.dump()
+        assert await runs.fail(store, "w", run, b"dHJhY2U=", 500)  # its outcome is on record
+        assert await books.dump() == before
+        assert await books.status("a") == "finished"
+
+    async def test_job_that_was_deleted(self, store: ClockedStore, books: Books, run: Run) -> None:
+        await jobs.delete(store, ["a"])
+        before = await books.dump()
+        assert not await runs.fail(store, "w", run, b"", 500)
+        assert await books.dump() == before
+
+
+async def test_registry_of_a_wrong_type(store: ClockedStore, books: Books, run: Run) -> None:
+    await books.connection.set("rq:failed:default", "text")
+    before = await books.dump()
+    with pytest.raises(StoreError, match="WRONGTYPE"):
+        await runs.fail(store, "w", run, b"", 500)
+    assert await books.dump() == before
+
+
+async def test_results_of_a_wrong_type(store: ClockedStore, books: Books, run: Run) -> None:
+    await books.connection.set("rq:results:a", "text")
+    assert await runs.fail(store, "w", run, b"dHJhY2U=", 500)
+    assert [result["exc_string"] for result in await books.results("a")] == ["dHJhY2U="]
+
+
+async def test_a_job_that_ended_leaves_nothing_without_an_end(store: ClockedStore, books: Books, run: Run) -> None:
+    await runs.fail(store, "w", run, b"dHJhY2U=", 500)
+    for_ever = {key.decode() for key, (_, expires) in (await books.dump()).items() if not expires}
+    assert for_ever == {"rq:queues", "rq:failed:default"}

@@ -1,0 +1,228 @@
+"""finish.lua: started to finished, or to nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from aiorq.errors import StoreError
+from aiorq.store import jobs, runs
+from aiorq.store.runs import Run
+from tests.scripts.conftest import NOON, Books, ClockedStore, Desk
+
+STAMP = "2026-01-02T12:00:01.500000Z"
+
+
+@pytest.fixture
+async def run(store: ClockedStore, desk: Desk) -> Run:
+    """A run of job `a` that began at noon; it is a second and a quarter later."""
+    run = await desk.start("a")
+    await store.set_clock(NOON + 1.25)
+    return run
+
+
+async def test_job_is_finished(store: ClockedStore, books: Books, run: Run) -> None:
+    await books.connection.hset("rq:job:a", "aiorq_other", "kept")
+    assert await runs.finish(store, "w", run, b"dmFsdWU=", 500)
+    fields = await books.job("a")
+    assert (fields["status"], fields["ended_at"], fields["last_heartbeat"]) == ("finished", STAMP, STAMP)
+    assert (fields["started_at"], fields["worker_name"]) == ("2026-01-02T12:00:00.250000Z", "w")
+    assert fields["aiorq_other"] == "kept"
+    assert await books.places("a") == ["rq:finished:default"]
+    assert await books.runs("a") == []
+    assert await books.results("a") == [
+        {
+            "type": "1",
+            "worker_name": "w",
+            "execution_id": run.token,
+            "execution_started_at": "1767355200.250000",
+            "execution_ended_at": "1767355201.500000",
+            "return_value": "dmFsdWU=",
+        }
+    ]
+
+
+async def test_none_is_not_stored(store: ClockedStore, books: Books, run: Run) -> None:
+    await runs.finish(store, "w", run, b"", 500)
+    (result,) = await books.results("a")
+    assert "return_value" not in result
+
+
+class TestTtl:
+    async def test_some_seconds(self, store: ClockedStore, books: Books, run: Run) -> None:
+        for key in ("rq:job:a:dependents", "rq:job::a:dependencies"):
+            await books.connection.sadd(key, "x")
+        await runs.finish(store, "w", run, b"", 500)
+        assert await books.registry("finished") == {"a": int(NOON + 1.25) + 500}
+        for key in ("rq:job:a", "rq:job:a:dependents", "rq:job::a:dependencies", "rq:results:a"):
+            assert 499 <= await books.ttl(key) <= 500
+
+    @pytest.mark.parametrize("ttl", [-1, -7])
+    async def test_for_ever(self, store: ClockedStore, books: Books, run: Run, ttl: int) -> None:
+        await books.connection.xadd("rq:results:a", {"type": 1})
+        await books.connection.expire("rq:results:a", 100)
+        await runs.finish(store, "w", run, b"", ttl)
+        assert await books.registry("finished") == {"a": float("inf")}
+        for key in ("rq:job:a", "rq:results:a"):
+            assert await books.ttl(key) == -1
+
+    async def test_no_time_at_all(self, store: ClockedStore, books: Books, run: Run) -> None:
+        await books.connection.sadd("rq:job:a:dependents", "x")
+        assert await runs.finish(store, "w", run, b"", 0)
+        left = {key.decode() for key in await books.dump()}
+        ended = f"rq:aiorq:ended:{run.token}"
+        assert left == {"rq:queues", "rq:worker:w", ended}
+        assert 0 < await books.ttl(ended) <= 60
+        assert await books.connection.hget("rq:worker:w", "successful_job_count") == b"1"
+
+
+class TestWorker:
+    async def test_counters(self, store: ClockedStore, desk: Desk, books: Books) -> None:
+        await desk.enqueue("a", "b")
+        first, second = [claim.run for claim in await desk.claim(most=2) or []]
+        await store.set_clock(NOON + 1.25)
+        await runs.finish(store, "w", first, b"", 500)
+        assert await books.connection.hget("rq:worker:w", "state") == b"busy"
+        await store.set_clock(NOON + 2)
+        await runs.finish(store, "w", second, b"", 500)
+        worker = await books.connection.hgetall("rq:worker:w")
+        assert (worker[b"successful_job_count"], worker[b"state"]) == (b"2", b"idle")
+        assert float(worker[b"total_working_time"]) == pytest.approx(3.25)
+        assert b"failed_job_count" not in worker
+
+    async def test_that_is_forgotten_is_not_brought_back(self, store: ClockedStore, books: Books, run: Run) -> None:
+        await books.connection.delete("rq:worker:w")
+        assert await runs.finish(store, "w", run, b"", 500)
+        assert not await books.connection.exists("rq:worker:w")
+
+    @pytest.mark.parametrize("field", ["successful_job_count", "total_working_time"])
+    async def test_counter_that_is_none(self, store: ClockedStore, books: Books, run: Run, field: str) -> None:
+        await books.connection.hset("rq:worker:w", field, "many")
+        assert await runs.finish(store, "w", run, b"", 500)
+        assert await books.places("a") == ["rq:finished:default"]
+
+    async def test_of_a_wrong_type(self, store: ClockedStore, books: Books, run: Run) -> None:
+        await books.connection.set("rq:worker:w", "text")
+        assert await runs.finish(store, "w", run, b"", 500)
+        assert await books.places("a") == ["rq:finished:default"]
+
+
+class TestSentTwice:
+    @pytest.mark.parametrize("ttl", [500, -1, 0])
+    async def test_nothing_changes(self, store: ClockedStore, books: Books, run: Run, ttl: int) -> None:
+        assert await runs.finish(store, "w", run, b"dmFsdWU=", ttl)
+        before = await books.dump()
+        assert await store.again() == b"ok"
+        assert await books.dump() == before
+
+    async def test_once_the_job_has_run_again(self, store: ClockedStore, desk: Desk, books: Books, run: Run) -> None:
+        assert await runs.finish(store, "w", run, b"", 500)
+        sent = store.last
+        second = await desk.start("a")
+        before = await books.dump()
+        store.last = sent
+        assert await store.again() == b"lost"
+        assert await books.dump() == before
+        assert await runs.finish(store, "w", second, b"", 500)
+
+
+class TestRefused:
+    @pytest.mark.parametrize("token", ["", "f" * 32, "text", "-1"])
+    async def test_foreign_token(self, store: ClockedStore, books: Books, run: Run, token: str) -> None:
+        before = await books.dump()
+        assert not await runs.finish(store, "w", Run("default", "a", token), b"", 500)
+        assert await books.dump() == before
+
+    async def test_token_of_another_job(self, store: ClockedStore, desk: Desk, books: Books, run: Run) -> None:
+        other = await desk.start("b")
+        before = await books.dump()
+        assert not await runs.finish(store, "w", Run("default", "a", other.token), b"", 500)
+        assert not await runs.finish(store, "w", Run("other", "a", run.token), b"", 500)
+        assert await books.dump() == before
+
+    @pytest.mark.parametrize("ttl", [500, 0])
+    async def test_run_that_was_released(self, store: ClockedStore, books: Books, run: Run, ttl: int) -> None:
+        await runs.release(store, "w", [], [run])
+        before = await books.dump()
+        assert not await runs.finish(store, "w", run, b"", ttl)
+        assert await books.dump() == before
+
+    async def test_run_that_failed(self, store: ClockedStore, books: Books, run: Run) -> None:
+        assert await runs.fail(store, "w", run, b"", 500)
+        before = await books.dump()
+        assert await runs.finish(store, "w", run, b"dmFsdWU=", 500)  # its outcome is on record
+        assert await books.dump() == before
+        assert await books.status("a") == "failed"
+
+    async def test_job_that_was_deleted(self, store: ClockedStore, books: Books, run: Run) -> None:
+        await jobs.delete(store, ["a"])
+        before = await books.dump()
+        assert not await runs.finish(store, "w", run, b"", 500)
+        assert await books.dump() == before
+
+    async def test_run_of_an_earlier_life(self, store: ClockedStore, desk: Desk, books: Books, run: Run) -> None:
+        await runs.release(store, "w", [], [run])
+        (claim,) = await desk.claim() or []
+        before = await books.dump()
+        assert not await runs.finish(store, "w", run, b"", 500)
+        assert await books.dump() == before
+        assert await runs.finish(store, "w", claim.run, b"", 500)
+
+    @pytest.mark.parametrize("command", [("DEL",), ("SET", "text")])
+    async def test_job_whose_hash_is_gone(
+        self, store: ClockedStore, books: Books, run: Run, command: tuple[str, ...]
+    ) -> None:
+        name, *rest = command
+        await books.connection.execute_command(name, "rq:job:a", *rest)
+        before = await books.dump()
+        assert not await runs.finish(store, "w", run, b"", 500)
+        assert await books.dump() == before
+
+
+class TestWrongTypes:
+    async def test_registry(self, store: ClockedStore, books: Books, run: Run) -> None:
+        """Nothing is half done."""
+        await books.connection.set("rq:finished:default", "text")
+        before = await books.dump()
+        with pytest.raises(StoreError, match="WRONGTYPE"):
+            await runs.finish(store, "w", run, b"", 500)
+        assert await books.dump() == before
+        await books.connection.delete("rq:finished:default")
+        assert await runs.finish(store, "w", run, b"", 500)
+
+    async def test_results(self, store: ClockedStore, books: Books, run: Run) -> None:
+        await books.connection.set("rq:results:a", "text")
+        assert await runs.finish(store, "w", run, b"", 500)
+        assert len(await books.results("a")) == 1
+        assert await books.places("a") == ["rq:finished:default"]
+
+    @pytest.mark.parametrize("key", ["rq:executions:a", "rq:worker:w:executions"])
+    async def test_books_of_our_own(self, store: ClockedStore, books: Books, run: Run, key: str) -> None:
+        await books.connection.set(key, "text")
+        assert await runs.finish(store, "w", run, b"", 500)
+        assert await books.places("a") == ["rq:finished:default"]
+
+    @pytest.mark.parametrize("created_at", ["zzz", "", None])
+    async def test_execution(self, store: ClockedStore, books: Books, run: Run, created_at: str | None) -> None:
+        if created_at is None:
+            await books.connection.set(f"rq:execution:a:{run.token}", "text")
+        else:
+            await books.connection.hset(f"rq:execution:a:{run.token}", "created_at", created_at)
+        assert await runs.finish(store, "w", run, b"", 500)
+        (result,) = await books.results("a")
+        assert result["execution_started_at"] == result["execution_ended_at"]
+        assert await books.runs("a") == []
+
+
+async def test_about_ten_results_are_kept(store: ClockedStore, desk: Desk, books: Books) -> None:
+    """A new life forgets the results of the old one; runs of one life add up."""
+    for _ in range(300):
+        await desk.put("a", "queued")
+        (claim,) = await desk.claim() or []
+        await runs.finish(store, "w", claim.run, b"", 500)
+    assert 10 <= len(await books.results("a")) <= 200
+
+
+async def test_a_job_that_ended_leaves_nothing_without_an_end(store: ClockedStore, books: Books, run: Run) -> None:
+    await runs.finish(store, "w", run, b"dmFsdWU=", 500)
+    for_ever = {key.decode() for key, (_, expires) in (await books.dump()).items() if not expires}
+    assert for_ever == {"rq:queues", "rq:finished:default"}

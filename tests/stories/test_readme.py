@@ -1,0 +1,76 @@
+"""Every snippet of the README runs as it stands and prints what it says."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from aiorq.server import EmbeddedServer
+
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+BLOCK = re.compile(r"<!-- (?P<mark>[^>]+) -->\n```(?:python)?\n(?P<text>.*?)```", re.DOTALL)
+
+
+class Snippet(NamedTuple):
+    program: str
+    output: str
+    needs_worker: bool
+
+
+def snippets() -> list[Snippet]:
+    found: list[Snippet] = []
+    for match in BLOCK.finditer(README):
+        mark, text = match["mark"].strip(), match["text"]
+        if mark.startswith("run"):
+            found.append(Snippet(text, "", mark != "run: no worker"))
+        elif mark == "output":
+            found[-1] = found[-1]._replace(output=text)
+    return found
+
+
+def files() -> dict[str, str]:
+    return {
+        match["mark"].removeprefix("file:").strip(): match["text"]
+        for match in BLOCK.finditer(README)
+        if match["mark"].startswith("file:")
+    }
+
+
+def test_every_python_block_is_marked() -> None:
+    assert README.count("```python") == len(snippets()) + len(files())
+    assert all(snippet.output for snippet in snippets())
+
+
+@pytest.mark.parametrize("snippet", snippets(), ids=lambda snippet: snippet.output.split("\n")[0])
+def test_snippet(snippet: Snippet, tmp_path: Path) -> None:
+    for name, text in files().items():
+        (tmp_path / name).write_text(text)
+    (tmp_path / "snippet.py").write_text(snippet.program)
+    with EmbeddedServer() as server:
+        environment = os.environ | {"AIORQ_REDIS_URL": server.url}
+        worker = None
+        if snippet.needs_worker:
+            command = [sys.executable, "-m", "aiorq", "worker", "--quiet", "--concurrency", "2"]
+            worker = subprocess.Popen(command, env=environment, cwd=tmp_path)
+        try:
+            ran = subprocess.run(
+                [sys.executable, "snippet.py"],
+                env=environment,
+                cwd=tmp_path,
+                capture_output=True,
+                text=True,
+                timeout=50,
+                check=False,
+            )
+            assert (ran.stdout, ran.stderr, ran.returncode) == (snippet.output, "", 0)
+        finally:
+            if worker is not None:
+                worker.send_signal(signal.SIGTERM)
+                assert worker.wait(timeout=20) == 0
