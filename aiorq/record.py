@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import zlib
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -26,6 +27,7 @@ from aiorq.status import JobStatus
 
 T = TypeVar("T")
 _DATE: Final = "%Y-%m-%dT%H:%M:%S.%fZ"
+_DATE_TEXT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z", re.ASCII)
 _MAX_INTEGER: Final = 2**53  # Lua has no greater whole numbers, and Redis no greater TTLs
 _MAX_TRACEBACK: Final = 4 * 1024 * 1024  # bytes of a traceback that are read; nobody reads more, and it may be a bomb
 _ALWAYS: Final = (
@@ -53,8 +55,9 @@ def decode_date(text: str) -> datetime | None:
     """
     if not text:
         return None
-    form = _DATE if "." in text else "%Y-%m-%dT%H:%M:%SZ"
-    return datetime.strptime(text, form).replace(tzinfo=UTC)
+    if not _DATE_TEXT.fullmatch(text):
+        raise ValueError(f"{text!r} is not a date")
+    return datetime.fromisoformat(text)  # 40 times as fast as strptime, and less strict
 
 
 class JobRecord:
@@ -318,8 +321,8 @@ class _Fields:
 
     def text(self, name: str) -> str | None:
         raw = self.fields.get(name.encode())
-        if raw is None:
-            return None
+        if not raw:
+            return None if raw is None else ""
         try:
             return raw.decode()
         except UnicodeDecodeError:

@@ -48,7 +48,7 @@ def _options(
 def run() -> None:
     """Run a command and turn what a person can mend into one line on stderr."""
     try:
-        app()
+        app(prog_name="aiorq")
     except (AiorqError, ValueError, TypeError) as error:
         _fail(str(error), 2 if isinstance(error, _GIVEN) else 1)
     except BrokenPipeError:

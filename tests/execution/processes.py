@@ -63,6 +63,7 @@ class Process:
     def __init__(self, pid: int) -> None:
         self.pid = pid
         self._descriptor = os.pidfd_open(pid)
+        self._earlier = frozenset(self._children())
 
     @property
     def alive(self) -> bool:
@@ -86,7 +87,10 @@ class Process:
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
     def children(self) -> list[int]:
-        """The ids of its children, zombies too."""
+        """The ids of its children, zombies too, but for those that it had when this object was made."""
+        return [pid for pid in self._children() if pid not in self._earlier]
+
+    def _children(self) -> list[int]:
         return [int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import pytest
 from redis.asyncio import Redis
@@ -22,6 +22,8 @@ from tests.execution.processes import LIMIT, Fifo, Process
 FUNCTIONS = str(Path(__file__).parent / "functions")
 WAITING = str(Path(__file__).parents[1] / "execution" / "functions")
 """The folder of `waiting`, whose jobs talk over fifos."""
+
+Started: TypeAlias = Callable[..., Awaitable[Worker]]
 
 
 class Log(logging.Handler):
@@ -184,13 +186,13 @@ def make_worker(connection: Redis, jobs_path: str) -> Callable[..., Worker]:
 
 
 @pytest.fixture
-async def start(make_worker: Callable[..., Worker]) -> AsyncIterator[Callable[..., Worker]]:
+async def start(make_worker: Callable[..., Worker]) -> AsyncIterator[Started]:
     """Starts workers that end with the test."""
     async with AsyncExitStack() as stack:
 
         async def start(*args: Any, worker: Worker | None = None, **kwargs: Any) -> Worker:
             started = worker or make_worker(*args, **kwargs)
-            await stack.enter_async_context(working(started))
+            _ = await stack.enter_async_context(working(started))
             return started
 
         yield start
@@ -228,6 +230,3 @@ async def own_server(tmp_path: Path) -> AsyncIterator[tuple[EmbeddedServer, Redi
         client = connect(embedded.url)
         yield embedded, client
         await client.aclose()
-
-
-Started = Callable[..., Awaitable[Worker]]

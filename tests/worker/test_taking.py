@@ -76,7 +76,11 @@ class TestEnough:
 
     @pytest.mark.parametrize(
         ("options", "message"),
-        [({"max_jobs": 0}, "max_jobs"), ({"max_idle_time": 0}, "max_idle_time"), ({"max_idle_time": float("nan")}, "")],
+        [
+            ({"max_jobs": 0}, "max_jobs"),
+            ({"max_idle_time": 0}, "max_idle_time"),
+            ({"max_idle_time": float("nan")}, "max_idle_time"),
+        ],
     )
     async def test_bad_settings(
         self, connection: Redis, make_worker: Callable[..., Worker], options: dict[str, Any], message: str
@@ -161,13 +165,12 @@ class TestSuspension:
     async def test_it_is_waited_out(self, queue: Queue, start: Started, log: Log) -> None:
         job = await queue.enqueue("jobs.add", 1)
         await queue.connection.set("rq:suspended", 1)
-        worker = await start()
+        await start()
         await log.line("nothing is taken until they are resumed")
         assert await queue.count() == 1
         await queue.connection.delete("rq:suspended")
         assert (await result_of(job)).return_value == 2
         assert log.count("suspended") == 1
-        assert worker.name
 
     async def test_of_an_idle_worker(self, connection: Redis, start: Started, log: Log) -> None:
         queues = [Queue(name, connection) for name in ("one", "two")]
@@ -213,5 +216,5 @@ class TestWhatIsNoJob:
         job = await queue.enqueue("jobs.append", str(tmp_path / "runs"), "ran", job_timeout=10)
         await queue.connection.rpush(queue.key, job.id)
         await make_worker(concurrency=2).work(burst=True)
-        assert (tmp_path / "runs").read_text() in ("ran\n", "ran\nran\n")
+        assert (tmp_path / "runs").read_text() == "ran\n"
         assert await job.get_status() == JobStatus.FINISHED

@@ -1,0 +1,158 @@
+"""Servers that forget the scripts, and servers that are full."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import anyio
+import pytest
+from redis.asyncio import Redis
+
+from aiorq import Job, Queue, connect
+from aiorq.errors import QueueFullError
+from aiorq.keys import Keys
+from aiorq.server import EmbeddedServer
+from aiorq.store import jobs, queues, runs, workers
+from aiorq.store.runs import Run
+from tests.scripts.conftest import NOON, Books, ClockedStore, Desk
+
+
+class TestForgottenScripts:
+    async def test_each_call(self, store: ClockedStore, desk: Desk, books: Books) -> None:
+        async def flush() -> None:
+            await books.connection.script_flush()
+
+        await flush()
+        await desk.enqueue("a", "b", "c", "d")
+        await flush()
+        first, second, third = [claim.run for claim in await desk.claim(most=3) or []]
+        await flush()
+        assert await runs.renew(store, "w", [first, second], 15, 480) == (False, [])
+        await flush()
+        assert await runs.finish(store, "w", first, b"", 500)
+        await flush()
+        assert await runs.fail(store, "w", second, b"", 500)
+        await flush()
+        assert await runs.release(store, "w", [], [third]) == 1
+        await flush()
+        assert await jobs.delete(store, ["c"]) == 1
+        await flush()
+        assert await jobs.save(store, "d", {"description": b"new"})
+        await flush()
+        assert await queues.empty(store, "default") == 1
+        await flush()
+        await workers.register(store, "v", "boot", ["default"], {"pid": 1}, 480)
+        await flush()
+        await workers.retire(store, "v", "boot", ["default"])
+        assert (await books.places("a"), await books.places("b")) == (["rq:finished:default"], ["rq:failed:default"])
+
+    async def test_many_calls_at_once(self, queue: Queue, connection: Redis) -> None:
+        async with anyio.create_task_group() as group:
+            for round_ in range(20):
+                for number in range(10):
+                    group.start_soon(queue.enqueue, "jobs.add", round_, number)
+                await connection.script_flush()
+        assert await queue.count() == 200
+
+    async def test_scripts_are_sent_by_name_once_they_are_known(self, desk: Desk, books: Books) -> None:
+        await desk.enqueue("a")
+        await books.connection.config_resetstat()
+        await desk.enqueue("b", "c")
+        stats = await books.connection.info("commandstats")
+        assert stats["cmdstat_evalsha"]["calls"] == 2
+        assert "cmdstat_eval" not in stats
+
+
+@pytest.fixture(scope="module")
+def small() -> Iterator[EmbeddedServer]:
+    """A server that refuses to write when it is full."""
+    with EmbeddedServer(options={"maxmemory-policy": "noeviction"}) as server:
+        yield server
+
+
+@pytest.fixture
+async def client(small: EmbeddedServer) -> AsyncIterator[Any]:
+    client = connect(small.url)
+    await client.config_set("maxmemory", 0)
+    await client.flushall()
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+async def full(client: Any) -> ClockedStore:
+    """A store with five jobs of which three run, on a server that is full."""
+    store = ClockedStore(client, Keys("rq"))
+    await store.set_clock(NOON)
+    await workers.register(store, "w", "boot", ["default"], {"state": "idle"}, 480)
+    desk = Desk(store)
+    await desk.enqueue("a", "b", "c", "d", "e")
+    assert len(await desk.claim(most=3) or []) == 3
+    await client.config_set("maxmemory", 1)
+    return store
+
+
+class TestFullServer:
+    """Redis at `maxmemory`: new work is refused before anything is written, and what is there drains."""
+
+    async def test_enqueue_is_refused_and_writes_nothing(self, full: ClockedStore, client: Any) -> None:
+        books, desk = Books(client), Desk(full)
+        before = await books.dump()
+        with pytest.raises(QueueFullError, match="at its memory limit and refuses new work"):
+            await desk.enqueue("new")
+        with pytest.raises(QueueFullError):
+            await desk.enqueue("d")  # not even its old life is touched
+        with pytest.raises(QueueFullError):
+            await jobs.enqueue_many(full, [desk.new(f"job-{number}") for number in range(150)])
+        with pytest.raises(QueueFullError):
+            await Queue(connection=client).enqueue("jobs.add", 1)
+        with pytest.raises(QueueFullError):
+            await Job.create("jobs.add", connection=client).save()
+        assert await books.dump() == before
+
+    async def test_every_enqueue_of_a_batch_is_told(self, full: ClockedStore, client: Any) -> None:
+        queue = Queue(connection=client)
+        refused = 0
+
+        async def enqueue() -> None:
+            nonlocal refused
+            with pytest.raises(QueueFullError):
+                await queue.enqueue("jobs.add", 1)
+            refused += 1
+
+        async with anyio.create_task_group() as group:
+            for _ in range(50):
+                group.start_soon(enqueue)
+        assert refused == 50
+
+    async def test_what_is_there_drains(self, full: ClockedStore, client: Any) -> None:
+        books = Books(client)
+        held = await books.registry("wip")
+        first, second, third = [Run("default", *member.split(":")) for member in sorted(held)]
+        assert await runs.renew(full, "w", [first, second, third], 15, 480) == (True, [])
+        assert await runs.finish(full, "w", first, b"dmFsdWU=", 500)
+        assert await runs.fail(full, "w", second, b"dHJhY2U=", 500)
+        assert await runs.release(full, "w", ["default"], [third]) == 1
+        assert [claim.run.job_id for claim in await runs.claim(full, "w", ["default"], 5, 15) or []] == ["c", "d", "e"]
+        assert await jobs.delete(full, ["d"]) == 1
+        assert await queues.empty(full, "default") == 0
+        await workers.set_fields(full, "w", {"state": "suspended"})
+        await workers.register(full, "v", "boot", ["default"], {"state": "idle"}, 480)
+        await workers.retire(full, "w", "boot", ["default"])
+        assert len(await books.results("a")) == len(await books.results("b")) == 1
+        assert await books.places("c") == ["rq:wip:default"]
+
+    async def test_reading_goes_on(self, full: ClockedStore, client: Any) -> None:
+        queue = Queue(connection=client)
+        assert await queue.get_job_ids() == ["d", "e"]
+        job = await Job.fetch("a", client)
+        assert await job.get_status() == "started"
+        assert await job.latest_result() is None
+
+    async def test_it_has_room_again(self, full: ClockedStore, client: Any) -> None:
+        with pytest.raises(QueueFullError):
+            await Desk(full).enqueue("new")
+        await client.config_set("maxmemory", 0)
+        await Desk(full).enqueue("new")
+        assert await Books(client).queue() == ["d", "e", "new"]
