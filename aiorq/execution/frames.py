@@ -99,7 +99,10 @@ def receive(sock: socket.socket, buffer: bytearray | None = None) -> Frame | Non
         ValueError: a message that is not one of ours; it was thrown away.
     """
     buffer = buffer or bytearray(BUFFER)
-    size, ancillary, _, _ = sock.recvmsg_into([buffer], _ANCILLARY)
+    try:
+        size, ancillary, _, _ = sock.recvmsg_into([buffer], _ANCILLARY)
+    except ConnectionResetError:  # it went with messages of ours unread
+        return None
     if not size:
         return None
     files = _passed(ancillary) if ancillary else ()

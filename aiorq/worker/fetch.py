@@ -30,6 +30,7 @@ async def fetch(
     """
     options = state.options
     state.idle_since = time.monotonic()
+    state.heeds_ends = burst or max_idle_time is not None
     complaint = ""
     async with Wakeups(state.store, options.name, options.queues) as wakeups:
         while state.stop is Stop.NOT:

@@ -47,6 +47,8 @@ class State:
         """How many runs were ever claimed."""
         self.idle_since = time.monotonic()
         """When the last run ended."""
+        self.heeds_ends = False
+        """Whether the recorded end of a run is a change that somebody waits for."""
         self.stop = Stop.NOT
         self._changed = asyncio.Event()
 
@@ -60,7 +62,7 @@ class State:
         return self._changed
 
     def notify(self) -> None:
-        """Say that something changed: a run ended, or the worker is to stop."""
+        """Say that something changed: there is room for a run, or the worker is to stop."""
         self._changed.set()
         self._changed = asyncio.Event()
 
@@ -68,7 +70,8 @@ class State:
         """Take note that the outcome of a run is written."""
         del self.running[number]
         self.idle_since = time.monotonic()
-        self.notify()
+        if self.heeds_ends:
+            self.notify()
 
     async def pause(self, seconds: float, stop: Stop = Stop.WARM) -> None:
         """Wait so long, or until the worker is to end in this way or a harder one."""

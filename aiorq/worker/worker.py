@@ -31,7 +31,7 @@ from aiorq.execution.horse import Context
 from aiorq.execution.zygote import Settings
 from aiorq.keys import Keys
 from aiorq.queue import Queue
-from aiorq.serializers import resolve_serializer, serializer_path
+from aiorq.serializers import Serializer, resolve_serializer, serializer_path
 from aiorq.store import runs, workers
 from aiorq.store.base import Store, store_of
 from aiorq.store.connection import describe
@@ -77,7 +77,8 @@ class Worker:
             prefix: of all keys; None for the environment's.
 
         Raises:
-            ValueError: a setting out of range, an unknown serializer, a queue named twice.
+            ValueError: a setting out of range, a queue named twice, a serializer that is unknown, or that the processes
+                which run jobs could not find by its name.
         """
         given: list[Queue | str] = [queues] if isinstance(queues, (str, Queue)) else list(queues)
         objects = [queue for queue in given if isinstance(queue, Queue)]
@@ -96,6 +97,7 @@ class Worker:
         self._connection = connection if connection is not None or first is None else first._connection
         self._prefix = prefix if prefix is not None or first is None else first._prefix
         Keys(self._prefix)
+        self._serializer_path = _path_of(self.serializer)
         self._boot = f"{os.getpid()}:{secrets.token_hex(8)}"
         self._state: State | None = None
         self._requested = Stop.NOT
@@ -133,10 +135,14 @@ class Worker:
         Returns:
             whether any job ran.
         """
+        _check_limits(max_jobs, max_idle_time)
         zygote = fork_zygote() if fork else None
 
         async def main() -> bool:
-            return await self.work(burst, max_jobs, max_idle_time, handle_signals=True, _zygote=zygote)
+            try:
+                return await self.work(burst, max_jobs, max_idle_time, handle_signals=True, _zygote=zygote)
+            finally:  # no connection outlives the event loop
+                await store_of(self._connection, self._prefix).connection.aclose()
 
         return anyio.run(main, backend_options={"use_uvloop": True})
 
@@ -164,11 +170,11 @@ class Worker:
             WorkerExistsError: a live worker has the same name.
             ZygoteError: a module cannot be preloaded.
             ConnectionLostError: Redis cannot be asked at the start. Later on the worker waits such trouble out.
+            RuntimeError: this worker works already.
         """
-        if max_jobs is not None and max_jobs < 1:
-            raise ValueError(f"max_jobs must be at least 1, not {max_jobs}")
-        if max_idle_time is not None and not max_idle_time > 0:
-            raise ValueError(f"max_idle_time must be more than 0 seconds, not {max_idle_time}")
+        _check_limits(max_jobs, max_idle_time)
+        if self._state is not None:
+            raise RuntimeError(f"worker {self.name} works already")
         store = store_of(self._connection, self._prefix)
         state = self._state = State(self.options, store)
         state.request_stop(self._requested)
@@ -177,7 +183,7 @@ class Worker:
             if handle_signals:
                 self._handle_signals(signals)
             try:
-                await self._register()
+                await self._register(state)
                 try:
                     await self._supervise(state, executor, burst, max_jobs, max_idle_time)
                 finally:
@@ -200,13 +206,7 @@ class Worker:
             self._state.request_stop(self._requested)
 
     def _settings(self, store: Store) -> Settings:
-        path = serializer_path(self.serializer)
-        if path is None or type(resolve_serializer(path)) is not type(self.serializer):
-            raise ValueError(
-                f"the serializer {self.serializer!r} cannot be found by name in the processes that run jobs: "
-                "give its dotted path"
-            )
-        context = Context(self.name, path, store.keys.prefix, describe(store.connection))
+        context = Context(self.name, self._serializer_path, store.keys.prefix, describe(store.connection))
         return Settings(context, list(self.options.path), list(self.options.preload))
 
     async def _supervise(
@@ -217,7 +217,7 @@ class Worker:
         runner = Runner(state, executor)
         async with asyncio.TaskGroup() as group:
             duties = [
-                group.create_task(keep_leases(state, executor, self._register), name="aiorq leases"),
+                group.create_task(keep_leases(state, executor, lambda: self._register(state)), name="aiorq leases"),
                 group.create_task(self._kill_at_cold_stop(state, executor), name="aiorq cold stop"),
             ]
             async with asyncio.TaskGroup() as running:
@@ -242,8 +242,7 @@ class Worker:
                     executor.kill(number, KILLED_AT_STOP)
             await changed.wait()
 
-    async def _register(self) -> None:
-        store = store_of(self._connection, self._prefix)
+    async def _register(self, state: State) -> None:
         fields: dict[str, str | int] = {
             "queues": ",".join(self.options.queues),
             "pid": os.getpid(),
@@ -251,9 +250,10 @@ class Worker:
             "ip_address": "unknown",
             "version": __version__,
             "python_version": sys.version,
-            "state": "idle",
+            "state": "busy" if state.running else "idle",
         }
-        await workers.register(store, self.name, self._boot, self.options.queues, fields, self.options.worker_ttl + 60)
+        ttl = self.options.worker_ttl + 60
+        await workers.register(state.store, self.name, self._boot, self.options.queues, fields, ttl)
 
     async def _retire(self, state: State) -> None:
         # Runs are left only where the worker was cancelled, not told to stop; their processes are dead by now.
@@ -291,3 +291,19 @@ class Worker:
         how = "jobs that run are killed and put back" if cold else "finishing what runs"
         log.warning("%s: %s", signal.Signals(number).name, how)
         self.request_stop(cold)
+
+
+def _check_limits(max_jobs: int | None, max_idle_time: float | None) -> None:
+    if max_jobs is not None and max_jobs < 1:
+        raise ValueError(f"max_jobs must be at least 1, not {max_jobs}")
+    if max_idle_time is not None and not max_idle_time > 0:
+        raise ValueError(f"max_idle_time must be more than 0 seconds, not {max_idle_time}")
+
+
+def _path_of(serializer: Serializer) -> str:
+    path = serializer_path(serializer)
+    if path is None or type(resolve_serializer(path)) is not type(serializer):
+        raise ValueError(
+            f"the serializer {serializer!r} cannot be found by name where jobs run: give its dotted path"
+        )
+    return path

@@ -71,6 +71,11 @@ class TestEnds:
         assert frames.receive(ends[0]) == Frame(Kind.RETURNED, [bytes(1 << 20)])
         assert frames.receive(ends[0]) is None
 
+    def test_the_end_of_who_did_not_read_all(self, ends: tuple[socket.socket, socket.socket]) -> None:
+        frames.send(ends[0], Kind.ENDED, [b"never read"])
+        ends[1].close()
+        assert frames.receive(ends[0]) is None
+
     @pytest.mark.parametrize("size", [0, 1 << 20])
     def test_nobody_there(self, ends: tuple[socket.socket, socket.socket], size: int) -> None:
         ends[0].close()

@@ -186,6 +186,20 @@ def make_worker(connection: Redis, jobs_path: str) -> Callable[..., Worker]:
 
 
 @pytest.fixture
+async def new_client(url: str) -> AsyncIterator[Callable[[], Redis]]:
+    """Makes further clients of the server."""
+    clients: list[Redis] = []
+
+    def make() -> Redis:
+        clients.append(connect(url))
+        return clients[-1]
+
+    yield make
+    for client in clients:
+        await client.aclose()
+
+
+@pytest.fixture
 async def start(make_worker: Callable[..., Worker]) -> AsyncIterator[Started]:
     """Starts workers that end with the test."""
     async with AsyncExitStack() as stack:

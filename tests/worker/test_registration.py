@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 import redis
@@ -25,15 +26,15 @@ from tests.worker.conftest import Log, Monitor, Started, result_of, working
 KEY = "rq:worker:the-worker"
 
 
-async def entry(connection: Redis, key: str = KEY) -> dict[str, str]:
+async def entry(connection: Any, key: str = KEY) -> dict[str, str]:
     return {name.decode(): value.decode() for name, value in (await connection.hgetall(key)).items()}
 
 
-async def members(connection: Redis, *names: str) -> list[set[bytes]]:
+async def members(connection: Any, *names: str) -> list[set[bytes]]:
     return [set(await connection.smembers(name)) for name in ("rq:workers", *(f"rq:workers:{name}" for name in names))]
 
 
-async def test_birth_and_death(connection: Redis, make_worker: Callable[..., Worker], monitor: Monitor) -> None:
+async def test_birth_and_death(connection: Any, make_worker: Callable[..., Worker], monitor: Monitor) -> None:
     worker = make_worker(["one", "two"], "the-worker", worker_ttl=100)
     async with working(worker):
         await monitor.seen('"BLMOVE"', 2)
@@ -67,7 +68,7 @@ async def test_counters_and_states(queue: Queue, start: Started, told: Fifo, gat
     assert (found["successful_job_count"], found["failed_job_count"], found["state"]) == ("2", "1", "busy")
     assert 0 < float(found["total_working_time"]) < 60
     [execution] = await queue.connection.smembers(f"{KEY}:executions")
-    assert execution.decode().startswith(job.id)
+    assert str(execution).startswith(f"b'{job.id}:")
     assert await queue.connection.ttl(f"{KEY}:executions") > 0
     gate.let()
     await result_of(job)
@@ -116,10 +117,10 @@ class TestName:
     ) -> None:
         with redis.Redis(unix_socket_path=str(server.socket_path)) as client:
             theirs = rq.Worker(["default"], name="the-worker", connection=client)
-            theirs.register_birth()
+            theirs.register_birth()  # type: ignore[no-untyped-call]
             with pytest.raises(WorkerExistsError):
                 await make_worker(name="the-worker").work(burst=True)
-            theirs.register_death()
+            theirs.register_death()  # type: ignore[no-untyped-call]
         await make_worker(name="the-worker").work(burst=True)
 
     async def test_twice_at_a_time(self, connection: Redis, start: Started, monitor: Monitor) -> None:
@@ -134,7 +135,7 @@ class TestHeartbeat:
     async def test_it_and_the_lease_are_renewed(
         self, queue: Queue, start: Started, told: Fifo, gate: Fifo, monitor: Monitor
     ) -> None:
-        connection = queue.connection
+        connection: Any = queue.connection
         job = await queue.enqueue("waiting.meet", told.path, gate.path)
         await start(name="the-worker", lease=1)
         await told.pids()
@@ -154,7 +155,7 @@ class TestHeartbeat:
     async def test_a_lost_entry_is_made_anew(
         self, queue: Queue, start: Started, told: Fifo, gate: Fifo, log: Log, monitor: Monitor, loss: str
     ) -> None:
-        connection = queue.connection
+        connection: Any = queue.connection
         worker = await start(name="the-worker", lease=1)
         await monitor.seen('"BLMOVE"')
         await (connection.flushall() if loss == "everything" else connection.delete(KEY))
@@ -174,7 +175,7 @@ class TestHeartbeat:
         self, queue: Queue, make_worker: Callable[..., Worker], log: Log, told: Fifo, gate: Fifo, monitor: Monitor
     ) -> None:
         """It ends, after what it runs, and leaves the other's entry alone."""
-        connection = queue.connection
+        connection: Any = queue.connection
         job = await queue.enqueue("waiting.meet", told.path, gate.path)
         async with working(make_worker(name="the-worker", lease=1)) as first:
             await told.pids()

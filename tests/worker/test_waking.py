@@ -10,7 +10,7 @@ import redis
 import rq
 from redis.asyncio import Redis
 
-from aiorq import Queue, Worker, connect
+from aiorq import Queue, Worker
 from aiorq.server import EmbeddedServer
 from tests.execution.processes import Fifo
 from tests.worker.conftest import Monitor, Started, result_of
@@ -26,21 +26,17 @@ async def test_a_push_to_any_queue_starts_at_once(connection: Redis, start: Star
 
 
 async def test_it_asks_nothing_while_it_waits(make_worker: Callable[..., Worker], monitor: Monitor) -> None:
-    before = await calls(make_worker().options.name and monitor, "evalsha")
     await make_worker(NAMES).work(max_idle_time=2)
     commands = [command for command in monitor.commands if not command.startswith("lua")]
     waiting = max(index for index, command in enumerate(commands) if '"BLMOVE"' in command)
-    ended = next(index for index, command in enumerate(commands) if '"UNBLOCK"' in command)
-    assert commands[waiting + 1 : ended] == []
-    assert before == 0
+    print(commands[waiting:])
+    assert 0
 
 
-async def calls(monitor: Monitor, command: str) -> int:
-    return monitor.count(f'"{command.upper()}"')
-
-
-async def test_one_push_wakes_one_worker(url: str, start: Started, monitor: Monitor, queue: Queue) -> None:
-    workers = [await start(name=f"worker-{number}", connection=connect(url)) for number in range(3)]
+async def test_one_push_wakes_one_worker(
+    new_client: Callable[[], Redis], start: Started, monitor: Monitor, queue: Queue
+) -> None:
+    workers = [await start(name=f"worker-{number}", connection=new_client()) for number in range(3)]
     await monitor.seen('"BLMOVE"', 3)
     ran = []
     for count in range(1, 7):
@@ -78,8 +74,8 @@ async def test_pushes_to_all_queues_at_the_same_moment(
     await monitor.seen('"BLMOVE"', 5)
     async with connection.pipeline(transaction=True) as pipe:
         for job, queue in zip(jobs, queues, strict=True):
-            pipe.hset(job.key, mapping={**job.encode(), "status": "queued"})
-            pipe.rpush(queue.key, job.id, "behind")
+            await pipe.hset(job.key, mapping={**job.encode(), "status": "queued"})  # type: ignore[dict-item]
+            await pipe.rpush(queue.key, job.id, "behind")
         await pipe.execute()
     await told.pids()
     assert await jobs[0].get_status() == "started"
@@ -105,10 +101,12 @@ async def test_producers_of_rq_wake_it(
         assert (await result_of(job)).return_value == 3
 
 
-async def test_connections(connection: Redis, url: str, start: Started, monitor: Monitor) -> None:
+async def test_connections(
+    connection: Redis, new_client: Callable[[], Redis], start: Started, monitor: Monitor
+) -> None:
     """One for commands and one for each queue, however often it waits."""
     before = len(await connection.client_list())
-    await start(NAMES, connection=connect(url))
+    await start(NAMES, connection=new_client())
     queue = Queue("one", connection)
     for count in range(1, 4):
         await monitor.seen('"BLMOVE"', 5 * count)
@@ -118,9 +116,13 @@ async def test_connections(connection: Redis, url: str, start: Started, monitor:
 
 
 async def test_a_wait_that_is_cancelled_leaves_no_trace(
-    connection: Redis, url: str, make_worker: Callable[..., Worker], monitor: Monitor, queue: Queue
+    connection: Redis,
+    new_client: Callable[[], Redis],
+    make_worker: Callable[..., Worker],
+    monitor: Monitor,
+    queue: Queue,
 ) -> None:
-    working = asyncio.create_task(make_worker(connection=connect(url)).work())
+    working = asyncio.create_task(make_worker(connection=new_client()).work())
     await monitor.seen('"BLMOVE"', 1)
     working.cancel()
     with pytest.raises(asyncio.CancelledError):
