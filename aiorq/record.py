@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 from uuid import uuid4
 
-from aiorq.call import Call, decode_call, describe_error, encode_call
+from aiorq.call import Call, decode_call, describe_error, encode_call, resolve
 from aiorq.errors import CorruptJobError, SerializationError
 from aiorq.keys import check_job_id
 from aiorq.options import JobOptions
@@ -153,6 +153,16 @@ class JobRecord:
         return self.call.func_name
 
     @property
+    def func(self) -> Callable[..., Any]:
+        """The function itself, imported.
+
+        Raises:
+            DeserializationError: the call cannot be read.
+            FunctionNotFoundError: there is no such function here.
+        """
+        return resolve(self.call)
+
+    @property
     def instance(self) -> object | None:
         """The object whose method is called, if it is a method."""
         return self.call.instance
@@ -166,6 +176,63 @@ class JobRecord:
     def kwargs(self) -> dict[str, Any]:
         """The keyword arguments."""
         return self.call.kwargs
+
+    @property
+    def has_rate_limit(self) -> bool:
+        """Whether the job takes a slot of a rate limit while it waits and runs."""
+        return self.rate_limit_key is not None
+
+    @property
+    def is_queued(self) -> bool:
+        """Whether the job was queued when it was last read."""
+        return self.status is JobStatus.QUEUED
+
+    @property
+    def is_started(self) -> bool:
+        """Whether the job ran when it was last read."""
+        return self.status is JobStatus.STARTED
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the job had finished when it was last read."""
+        return self.status is JobStatus.FINISHED
+
+    @property
+    def is_failed(self) -> bool:
+        """Whether the job had failed when it was last read."""
+        return self.status is JobStatus.FAILED
+
+    @property
+    def is_deferred(self) -> bool:
+        """Whether the job waited for others when it was last read."""
+        return self.status is JobStatus.DEFERRED
+
+    @property
+    def is_scheduled(self) -> bool:
+        """Whether the job waited for its time when it was last read."""
+        return self.status is JobStatus.SCHEDULED
+
+    @property
+    def is_canceled(self) -> bool:
+        """Whether the job was canceled when it was last read."""
+        return self.status is JobStatus.CANCELED
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether the job had been stopped when it was last read."""
+        return self.status is JobStatus.STOPPED
+
+    def get_call_string(self) -> str:
+        """The call as text, each argument cut to 75 characters."""
+        return str(self.call)
+
+    def get_ttl(self, default: int | None = None) -> int | None:
+        """Seconds that the job may wait, or `default` where it does not say."""
+        return default if self.ttl is None else self.ttl
+
+    def get_result_ttl(self, default: int | None = None) -> int | None:
+        """Seconds that the job is kept once it has finished, or `default` where it does not say."""
+        return default if self.result_ttl is None else self.result_ttl
 
     def set_call(self, call: Call, options: JobOptions, default_timeout: int | None = None) -> None:
         """Fill a new record with a call and the options of its enqueue.
@@ -240,18 +307,21 @@ class JobRecord:
             "webhooks": self.webhooks,
         }
         fields.update({name: value for name, value in optional.items() if value is not None})
-        return {name: self._wire(name, value) for name, value in fields.items()}
-
-    def _wire(self, name: str, value: object) -> bytes | int:
-        if isinstance(value, bytes):
-            return value
-        if isinstance(value, int):
-            return int(value)  # and not a bool, which redis-py refuses
-        if isinstance(value, str):
-            with contextlib.suppress(UnicodeEncodeError):
-                return value.encode()
-        shown = ascii(value) if isinstance(value, str) else f"a {type(value).__name__}"
-        raise SerializationError(f"the {name} of job {self.id!r} cannot be stored: it is {shown[:80]}", name)
+        encoded: dict[str, bytes | int] = {}
+        for name, value in fields.items():
+            try:
+                if isinstance(value, str):
+                    encoded[name] = value.encode()
+                elif isinstance(value, bytes):
+                    encoded[name] = value
+                else:
+                    encoded[name] = value.__index__()  # an int, and not a bool, which redis-py refuses
+            except (UnicodeEncodeError, AttributeError):
+                shown = ascii(value) if isinstance(value, str) else f"a {type(value).__name__}"
+                raise SerializationError(
+                    f"the {name} of job {self.id!r} cannot be stored: it is {shown[:80]}", name
+                ) from None
+        return encoded
 
     def decode(self, fields: Mapping[bytes, bytes]) -> None:
         """Take over the fields of a hash; what the hash does not have becomes unset.

@@ -40,7 +40,7 @@ def demo(
     """Count the names in Python's standard library, a job and a process for each file.
 
     Among the jobs is one that raises and is enqueued again, one that overruns its timeout and one that kills its own
-    process. A server is started for it, unless AIORQ_REDIS_URL names one. Exits with 0 when every job ended as it should.
+    process. A server is started for it, unless AIORQ_REDIS_URL names one. Exits with 0 when all ended as they should.
     """
     import anyio
 

@@ -105,7 +105,7 @@ def receive(sock: socket.socket, buffer: bytearray | None = None) -> Frame | Non
         return None
     if not size:
         return None
-    files = _passed(ancillary) if ancillary else ()
+    files: Sequence[int] = _passed(ancillary) if ancillary else ()
     try:
         number, passed, count = _HEAD.unpack(buffer[: min(size, _HEAD.size)])
         body = _read_all(files[0]) if passed else buffer[_HEAD.size : size]

@@ -163,8 +163,8 @@ class _Zygote:
         return False
 
     def _freeze(self) -> None:
-        # Look for a module that nobody has: the contents of the folders on the path are then known to all horses, each of
-        # which would read them for its first import.
+        # Look for a module that nobody has: the contents of the folders on the path are then known to all horses, each
+        # of which would read them for its first import.
         importlib.util.find_spec("_aiorq_no_such_module")
         self._loaded = frozenset(name for name in WATCHED if name in sys.modules)
         gc.collect()

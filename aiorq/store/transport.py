@@ -200,8 +200,9 @@ class Transport:
             try:
                 return await self._round_trip(commands)
             except (redis_errors.ConnectionError, redis_errors.TimeoutError, OSError) as error:
-                if pause is None or isinstance(error, redis_errors.AuthenticationError):
-                    raise self._map(error) from error
+                mapped = self._map(error)
+                if pause is None or not isinstance(mapped, ConnectionLostError):
+                    raise mapped from error
                 log.debug("request to %s is sent again: %s", self.where, error)
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
             except redis_errors.RedisError as error:
@@ -240,6 +241,9 @@ class Transport:
 
     def _map(self, error: BaseException) -> AiorqError:
         """Redis's errors in aiorq's words."""
+        # What the server says to the greeting (wrong password, no such database) is the cause of a lost connection.
+        while isinstance(error, redis_errors.ConnectionError) and isinstance(error.__cause__, redis_errors.RedisError):
+            error = error.__cause__
         text = str(error)
         if isinstance(error, _REFUSED) or text.startswith(("NOAUTH", "WRONGPASS")):
             return StoreError(f"Redis at {self.where} refused: {text}")

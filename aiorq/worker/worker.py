@@ -182,17 +182,19 @@ class Worker:
         with ExitStack() as signals:
             if handle_signals:
                 self._handle_signals(signals)
+            entered = True  # unless Redis says no: a request arrives even if who sent it is cancelled
             try:
-                await self._register(state)
                 try:
-                    await self._supervise(state, executor, burst, max_jobs, max_idle_time)
-                finally:
-                    with anyio.CancelScope(shield=True):
-                        await executor.close()
-                        await self._retire(state)
+                    await self._register(state)
+                except AiorqError:
+                    entered = False
+                    raise
+                await self._supervise(state, executor, burst, max_jobs, max_idle_time)
             finally:
                 with anyio.CancelScope(shield=True):
                     await executor.close()
+                    if entered:
+                        await self._retire(state)
                 self._state = None
         return state.claimed > 0
 
@@ -303,7 +305,5 @@ def _check_limits(max_jobs: int | None, max_idle_time: float | None) -> None:
 def _path_of(serializer: Serializer) -> str:
     path = serializer_path(serializer)
     if path is None or type(resolve_serializer(path)) is not type(serializer):
-        raise ValueError(
-            f"the serializer {serializer!r} cannot be found by name where jobs run: give its dotted path"
-        )
+        raise ValueError(f"the serializer {serializer!r} cannot be found by name where jobs run: give its dotted path")
     return path

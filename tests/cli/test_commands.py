@@ -65,8 +65,8 @@ async def test_arguments(
 
 
 async def test_options_of_enqueue(run: Run, connection: Redis) -> None:
-    options = "--queue low --timeout 2h --result-ttl 10 --ttl 1d --failure-ttl -1 --description mine --job-id it".split()
-    assert run("enqueue", "jobs.nothing", *options).stdout == "it\n"
+    options = ["--queue=low", "--timeout=2h", "--result-ttl=10", "--ttl=1d", "--failure-ttl=-1"]
+    assert run("enqueue", "jobs.nothing", *options, "--description=mine", "--job-id=it").stdout == "it\n"
     assert run("enqueue", "jobs.nothing", "--queue", "low", "--job-id", "first", "--at-front", "--quiet").stdout == ""
     first, job = await Queue("low", connection).get_jobs()
     assert first.id == "first"
@@ -143,10 +143,10 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "code", "text"), WRONG, ids=lambda value: " ".join(map(str, value)) if isinstance(value, list) else "")
-async def test_mistakes_get_a_line(
-    run: Run, connection: Redis, arguments: list[str], code: int, text: str
-) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"), WRONG, ids=lambda value: " ".join(map(str, value)) if isinstance(value, list) else ""
+)
+async def test_mistakes_get_a_line(run: Run, connection: Redis, arguments: list[str], code: int, text: str) -> None:
     done = run(*arguments)
     assert (done.returncode, done.stdout) == (code, "")
     assert text in " ".join(done.stderr.replace("│", " ").split())

@@ -48,7 +48,14 @@ def test_report(run: Run) -> None:
 def test_table(run: Run) -> None:
     done = run("demo", "--jobs", "5", server="")
     assert (done.returncode, done.stderr) == (0, "")
-    for text in ("8 jobs in", "jobs/s", "Jobs by outcome", "failed: its process was killed", "to start", "Most frequent names"):
+    for text in (
+        "8 jobs in",
+        "jobs/s",
+        "Jobs by outcome",
+        "failed: its process was killed",
+        "to start",
+        "Most frequent names",
+    ):
         assert text in done.stdout
 
 

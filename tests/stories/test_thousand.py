@@ -22,7 +22,7 @@ async def connections_of(connection: Redis, name: str) -> int:
 
 async def test_a_thousand_at_once(connection: Redis, url: str, jobs_path: str) -> None:
     command = [sys.executable, "-m", "aiorq", "worker", "--quiet", "--url", url, "--path", jobs_path]
-    worker = subprocess.Popen([*command, "--concurrency", "2", "--preload", "jobs"])
+    worker = subprocess.Popen([*command, "--concurrency", "2", "--preload", "jobs"])  # noqa: ASYNC220 - it is at once
     try:
         async with connect(url, client_name="program") as client:
             queue = Queue(connection=client)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
 import pickle
 import zlib
 from collections.abc import Iterator
@@ -367,3 +368,33 @@ class TestTracebacks:
     def test_bomb(self) -> None:
         assert len(decode_traceback(zlib.compress(bytes(50_000_000)))) == 4 * 1024 * 1024
         assert len(decode_traceback(b"x" * 5_000_000)) == 4 * 1024 * 1024
+
+
+class TestReadings:
+    """What is derived from the fields."""
+
+    @pytest.mark.parametrize("status", [status for status in JobStatus if hasattr(JobRecord, f"is_{status.value}")])
+    def test_one_state_at_a_time(self, status: JobStatus) -> None:
+        record = JobRecord("it")
+        record.status = status
+        names = [f"is_{other.value}" for other in JobStatus if hasattr(record, f"is_{other.value}")]
+        assert len(names) == 8
+        assert [name for name in names if getattr(record, name)] == [f"is_{status.value}"]
+
+    def test_the_function_itself(self) -> None:
+        record = JobRecord("it")
+        record.set_call(make_call("math.factorial", (3,)), JobOptions())
+        assert record.func is math.factorial
+        assert record.get_call_string() == "math.factorial(3)"
+
+    def test_durations_with_a_default(self) -> None:
+        record = JobRecord("it")
+        assert (record.get_ttl(), record.get_ttl(5), record.get_result_ttl(7)) == (None, 5, 7)
+        record.ttl, record.result_ttl = 1, 0
+        assert (record.get_ttl(5), record.get_result_ttl(7)) == (1, 0)
+
+    def test_rate_limit(self) -> None:
+        record = JobRecord("it")
+        assert not record.has_rate_limit
+        record.rate_limit_key = "api"
+        assert record.has_rate_limit

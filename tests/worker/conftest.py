@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -74,7 +75,7 @@ class Monitor:
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
         while line := await reader.readline():
-            match = self._LINE.match(line.decode())
+            match = self._LINE.match(line.decode().rstrip())
             assert match is not None, line
             self.commands.append((match[1] or "") + " " + match[2])
             self._event.set()
@@ -99,7 +100,10 @@ class Script:
         path = folder / "script.py"
         path.write_text(_HEAD.format(log=self._log.path, functions=FUNCTIONS, waiting=WAITING) + body)
         self._popen = subprocess.Popen(
-            [sys.executable, "-W", "error", str(path)], process_group=0, stdout=subprocess.PIPE
+            [sys.executable, "-W", "error", str(path)],
+            process_group=0,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
         )
         self.process = Process(self._popen.pid)
         self.lines: list[str] = []
@@ -114,12 +118,15 @@ class Script:
     async def end(self) -> tuple[int, str]:
         """Wait for its end; returns its exit code and what it printed."""
         assert await self.process.ended(), self.lines
-        printed, _ = self._popen.communicate()
-        return self._popen.returncode, printed.decode().strip()
+        assert self._popen.stdout is not None
+        printed = self._popen.stdout.read()
+        return self._popen.wait(), printed.decode().strip()
 
     def close(self) -> None:
         self._popen.kill()
-        self._popen.communicate()
+        self._popen.wait()
+        assert self._popen.stdout is not None
+        self._popen.stdout.close()
         self._log.close()
 
 
@@ -244,3 +251,9 @@ async def own_server(tmp_path: Path) -> AsyncIterator[tuple[EmbeddedServer, Redi
         client = connect(embedded.url)
         yield embedded, client
         await client.aclose()
+
+
+@pytest.fixture
+def me() -> Process:
+    """This process."""
+    return Process(os.getpid())

@@ -18,8 +18,16 @@ from redis.asyncio import Redis
 import aiorq
 from aiorq import Queue, Worker
 from aiorq.errors import WorkerExistsError
+from aiorq.execution.forking import ForkExecutor
+from aiorq.execution.horse import Context
+from aiorq.execution.zygote import Settings
 from aiorq.record import decode_date
 from aiorq.server import EmbeddedServer
+from aiorq.store.base import store_of
+from aiorq.store.runs import Run
+from aiorq.worker.leases import keep_leases
+from aiorq.worker.options import WorkerOptions
+from aiorq.worker.state import State, Stop
 from tests.execution.processes import Fifo
 from tests.worker.conftest import Log, Monitor, Started, result_of, working
 
@@ -171,23 +179,23 @@ class TestHeartbeat:
         gate.let()
         assert (await result_of(job)).type.name == "SUCCESSFUL"
 
-    async def test_another_took_the_name_meanwhile(
-        self, queue: Queue, make_worker: Callable[..., Worker], log: Log, told: Fifo, gate: Fifo, monitor: Monitor
-    ) -> None:
-        """It ends, after what it runs, and leaves the other's entry alone."""
-        connection: Any = queue.connection
-        job = await queue.enqueue("waiting.meet", told.path, gate.path)
-        async with working(make_worker(name="the-worker", lease=1)) as first:
-            await told.pids()
-            await connection.delete(KEY)
-            await connection.hset(KEY, mapping={"aiorq_boot": "another", "queues": "default"})
-            await log.line("there is a live worker named 'the-worker'")
-            gate.let()
-            assert await first
-        assert (await result_of(job)).type.name == "SUCCESSFUL"
-        found = await entry(connection)
-        assert found["aiorq_boot"] == "another"
-        assert "death" not in found
+    async def test_another_took_the_name_meanwhile(self, connection: Redis, log: Log) -> None:
+        """The worker that lost its entry ends, after what it runs."""
+        state = State(WorkerOptions(queues=("default",), name="the-worker", lease=1), store_of(connection))
+        state.running[1] = Run("default", "a-job", "a-token")
+
+        async def register() -> None:
+            raise WorkerExistsError("there is a live worker named 'the-worker'")
+
+        executor = ForkExecutor(Settings(Context("the-worker", "pickle", "rq", {}), [], []))
+        keeping = asyncio.create_task(keep_leases(state, executor, register))
+        async with asyncio.timeout(10):
+            await state.watch().wait()
+        assert state.stop is Stop.WARM
+        assert not keeping.done()
+        assert log.count("there is a live worker named 'the-worker'; this one ends") == 1
+        keeping.cancel()
+        await asyncio.wait([keeping])
 
 
 async def test_no_start_without_a_server(make_worker: Callable[..., Worker], server: EmbeddedServer) -> None:

@@ -29,8 +29,9 @@ async def test_it_asks_nothing_while_it_waits(make_worker: Callable[..., Worker]
     await make_worker(NAMES).work(max_idle_time=2)
     commands = [command for command in monitor.commands if not command.startswith("lua")]
     waiting = max(index for index, command in enumerate(commands) if '"BLMOVE"' in command)
-    print(commands[waiting:])
-    assert 0
+    scripts = [command.split('"')[1] for command in commands[waiting + 1 :]]
+    assert len(scripts) == 3  # a last look, handing back the inbox, and the death
+    assert {*scripts} <= {"EVALSHA", "EVAL"}
 
 
 async def test_one_push_wakes_one_worker(

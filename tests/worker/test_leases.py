@@ -1,0 +1,99 @@
+"""A run that lost its place is killed, and what it says is not recorded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from redis.asyncio import Redis
+
+from aiorq import JobStatus, Queue
+from tests.execution.processes import Fifo
+from tests.worker.conftest import Log, Monitor, Started, result_of
+
+
+async def test_a_deleted_job_is_killed(queue: Queue, start: Started, told: Fifo, gate: Fifo, log: Log) -> None:
+    job = await queue.enqueue("waiting.meet", told.path, gate.path)
+    worker = await start(lease=1)
+    [horse] = await told.pids()
+    await job.delete()
+    assert await horse.ended()
+    await log.line(f"job {job.id} is killed: another worker took the job, or it was deleted")
+    assert (await result_of(await queue.enqueue("jobs.add", 1))).return_value == 2
+    assert await queue.connection.keys(f"*{job.id}*") == []
+    assert log.count(job.id) == 2  # its start and its end
+    assert await queue.connection.hget(f"rq:worker:{worker.name}", "state") == b"idle"
+
+
+async def test_a_job_that_was_taken_away_is_killed(
+    queue: Queue, start: Started, told: Fifo, gate: Fifo, log: Log
+) -> None:
+    connection: Any = queue.connection
+    job = await queue.enqueue("waiting.meet", told.path, gate.path)
+    other = await queue.enqueue("waiting.meet", told.path, gate.path)
+    await start(lease=1, concurrency=2)
+    horses = await told.pids(2)
+    [taken] = [member for member in await connection.zrange("rq:wip:default", 0, -1) if job.id.encode() in member]
+    await connection.zrem("rq:wip:default", taken)
+    await log.line(f"job {job.id} is killed")
+    gate.let()  # for the other one
+    assert (await result_of(other)).type.name == "SUCCESSFUL"
+    for horse in horses:
+        assert await horse.ended()
+    assert await job.get_status() == JobStatus.STARTED  # whoever took it says what becomes of it
+    assert await job.latest_result() is None
+    assert log.count(job.id) == 2
+
+
+async def test_the_outcome_of_a_run_that_was_taken_away_is_refused(
+    queue: Queue, start: Started, told: Fifo, gate: Fifo, log: Log, monitor: Monitor
+) -> None:
+    """It ended before the worker could notice."""
+    connection: Any = queue.connection
+    job = await queue.enqueue("waiting.meet", told.path, gate.path)
+    worker = await start()
+    await told.pids()
+    before = await connection.hgetall(job.key)
+    await connection.delete("rq:wip:default")
+    gate.let()
+    await log.line("is not recorded: another worker took the job, or it was deleted")
+    assert await connection.hgetall(job.key) == before
+    assert await job.latest_result() is None
+    assert log.count(job.id) == 2
+    assert not await connection.hexists(f"rq:worker:{worker.name}", "successful_job_count")
+    assert (await result_of(await queue.enqueue("jobs.add", 1))).return_value == 2
+
+
+async def test_a_failure_of_a_run_that_was_taken_away_is_refused(
+    queue: Queue, start: Started, told: Fifo, log: Log
+) -> None:
+    job = await queue.enqueue("waiting.hang", told.path)
+    await start()
+    [horse] = await told.pids()
+    await queue.connection.delete("rq:wip:default")
+    horse.kill()
+    await log.line("is not recorded")
+    assert await job.get_status() == JobStatus.STARTED
+    assert await queue.connection.zcard("rq:failed:default") == 0
+
+
+async def test_a_job_longer_than_the_lease(
+    queue: Queue, start: Started, told: Fifo, gate: Fifo, monitor: Monitor, log: Log
+) -> None:
+    job = await queue.enqueue("waiting.meet", told.path, gate.path)
+    await start(lease=1)
+    await told.pids()
+    await monitor.seen('"ZADD" "rq:wip:default" "XX"', 7)  # three in each lease
+    gate.let()
+    assert (await result_of(job)).type.name == "SUCCESSFUL"
+    assert log.count("killed") == 0
+
+
+async def test_a_busy_event_loop_loses_no_lease(
+    connection: Redis, start: Started, told: Fifo, monitor: Monitor, queue: Queue
+) -> None:
+    """A coroutine that blocks is in a process of its own; the leases are kept outside of it."""
+    job = await queue.enqueue("waiting.block_async", job_timeout=3)
+    await start(lease=1)
+    await monitor.seen('"ZADD" "rq:wip:default" "XX"', 7)
+    result = await result_of(job)
+    assert "JobTimeoutException: the job ran longer than its timeout of 3 seconds" in result.exc_string
