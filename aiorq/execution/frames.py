@@ -8,7 +8,6 @@ passed along.
 
 from __future__ import annotations
 
-import array
 import os
 import socket
 import struct
@@ -22,8 +21,8 @@ INLINE: Final = 48 * 1024
 BUFFER: Final = 2 * INLINE
 """Bytes to receive a message into."""
 _HEAD: Final = struct.Struct("!BBI")  # kind, 1 when the rest is in a passed file, number of fields
-_FILE_DESCRIPTOR: Final = array.array("i", [0]).itemsize
-_ANCILLARY: Final = socket.CMSG_SPACE(_FILE_DESCRIPTOR)
+_FILE_DESCRIPTOR: Final = struct.Struct("i")
+_ANCILLARY: Final = socket.CMSG_SPACE(_FILE_DESCRIPTOR.size)
 
 
 class Kind(IntEnum):
@@ -81,7 +80,7 @@ def send(sock: socket.socket, kind: Kind, fields: Iterable[bytes]) -> None:
         view = memoryview(body)
         while view:
             view = view[os.write(file, view) :]
-        passed = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [file]))]
+        passed = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, _FILE_DESCRIPTOR.pack(file))]
         sock.sendmsg([_HEAD.pack(kind, 1, len(parts))], passed)
     finally:
         os.close(file)
@@ -105,7 +104,7 @@ def receive(sock: socket.socket, buffer: bytearray | None = None) -> Frame | Non
         return None
     if not size:
         return None
-    files: Sequence[int] = _passed(ancillary) if ancillary else ()
+    files: Sequence[int] = _passed(ancillary) if ancillary else []
     try:
         number, passed, count = _HEAD.unpack(buffer[: min(size, _HEAD.size)])
         body = _read_all(files[0]) if passed else buffer[_HEAD.size : size]
@@ -118,10 +117,11 @@ def receive(sock: socket.socket, buffer: bytearray | None = None) -> Frame | Non
 
 
 def _passed(ancillary: Sequence[tuple[int, int, bytes]]) -> Sequence[int]:
-    files = array.array("i")
+    files: list[int] = []
     for level, kind, payload in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            files.frombytes(payload[: len(payload) // _FILE_DESCRIPTOR * _FILE_DESCRIPTOR])
+            whole = len(payload) // _FILE_DESCRIPTOR.size * _FILE_DESCRIPTOR.size
+            files += [file for (file,) in _FILE_DESCRIPTOR.iter_unpack(payload[:whole])]
     return files
 
 

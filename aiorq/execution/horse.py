@@ -141,6 +141,18 @@ class Prepared:
         return JobTimeoutException(f"the job ran longer than its timeout of {self.seconds} seconds")
 
 
+def _current() -> CurrentRun:
+    if Prepared.here is None:
+        raise LookupError("no job runs here")
+    return Prepared.here.current()
+
+
+def settle() -> None:
+    """Set in the zygote what all horses need: how a job asks for itself, and how its deadline rings."""
+    current_run.set(_current)
+    signal.signal(signal.SIGALRM, ring)
+
+
 def ring(*_: object) -> None:
     """Raise `JobTimeoutException` in the job, or cancel its coroutine: the handler of SIGALRM, set in the zygote."""
     run = Prepared.here
@@ -185,7 +197,6 @@ def perform(run: Prepared) -> tuple[Kind, list[bytes]]:
         the kind and the fields of the message to send: for RETURNED the result as RQ stores it and a warning,
         for RAISED a line about the exception and the traceback as RQ stores it.
     """
-    current_run.set(run.current)
     try:
         if run.seconds > 0:
             run.armed = True

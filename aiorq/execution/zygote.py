@@ -15,6 +15,7 @@ import ctypes
 import gc
 import importlib
 import importlib.util
+import marshal
 import os
 import select
 import signal
@@ -24,7 +25,7 @@ from contextlib import suppress
 from typing import Any, Final, NamedTuple, NoReturn
 
 from aiorq.execution.frames import BUFFER, Frame, Kind, receive, send
-from aiorq.execution.horse import WATCHED, Context, Prepared, ring, run_and_exit, summarize
+from aiorq.execution.horse import WATCHED, Context, Prepared, run_and_exit, settle, summarize
 from aiorq.serializers import PickleSerializer, Serializer, resolve_serializer
 
 _PR_SET_PDEATHSIG: Final = 1
@@ -52,16 +53,12 @@ class Settings(NamedTuple):
 
     def encode(self) -> list[bytes]:
         """The fields of a CONFIGURE message."""
-        import json
-
-        return [json.dumps([list(self.context), self.path, self.preload]).encode()]
+        return [marshal.dumps([list(self.context), self.path, self.preload])]
 
     @classmethod
     def decode(cls, fields: list[bytes]) -> Settings:
         """Read a CONFIGURE message."""
-        import json
-
-        context, path, preload = json.loads(fields[0])
+        context, path, preload = marshal.loads(fields[0])  # noqa: S302 - the supervisor's own, over a private socket
         return cls(Context(*context), path, preload)
 
 
@@ -115,7 +112,7 @@ class _Zygote:
         self._spared = frozenset(_children())
         for number, handler in _FRESH.items():  # what horses are to begin with, and what a preload may have changed
             signal.signal(number, handler)
-        signal.signal(signal.SIGALRM, ring)
+        settle()
         # From here on the end of the supervisor is noticed below, and answered by ending all that jobs have started.
         supervisor = _watch(self._supervisor)
         if supervisor >= 0:
@@ -169,7 +166,6 @@ class _Zygote:
         self._loaded = frozenset(name for name in WATCHED if name in sys.modules)
         gc.collect()
         gc.freeze()
-        gc.disable()  # what is allocated here is little; a horse turns it on again
 
     def _obey(self, frame: Frame | None) -> bool:
         if frame is None:
@@ -216,7 +212,8 @@ class _Zygote:
     def _reap(self, pid: int) -> None:
         number, descriptor = self._children[pid]
         if number is not None:
-            _kill_group(pid)  # before the reaping, while the id cannot have gone to somebody else
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, signal.SIGKILL)  # before the reaping, while the id cannot have gone to somebody else
         _, status, usage = os.wait4(pid, 0)
         del self._children[pid]
         if descriptor >= 0:
@@ -276,7 +273,6 @@ def _become_horse(sock: socket.socket, prepared: Prepared, zygote: int) -> NoRet
         _set_group(0)
         _die_with_parent(zygote, signal.SIGKILL)
         _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-        gc.enable()
         run_and_exit(sock, prepared)
     finally:
         os._exit(70)  # EX_SOFTWARE: only a fault of ours comes here
@@ -292,7 +288,7 @@ def _watch(pid: int) -> int:
 def _set_group(pid: int) -> None:
     try:
         os.setpgid(pid, pid)
-    except OSError:  # parent and child both do it; the later one may come too late
+    except OSError:  # parent and child both do it, so that the group is there for both; the later one may be too late
         return
 
 

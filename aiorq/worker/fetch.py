@@ -14,6 +14,7 @@ from aiorq.worker.wake import Wakeups
 
 _SUSPENDED_LOOK = 1.0  # seconds between looks whether a suspension is over (RQ)
 _UNWOKEN_LOOK = 0.5  # seconds between looks for jobs while Redis does not tell of them
+_FRUITLESS = 5  # times that a job was handed over and could not be taken, in a row, before the worker slows down
 
 
 async def fetch(
@@ -32,6 +33,7 @@ async def fetch(
     state.idle_since = time.monotonic()
     state.heeds_ends = burst or max_idle_time is not None
     complaint = ""
+    woken, fruitless = False, 0
     async with Wakeups(state.store, options.name, options.queues) as wakeups:
         while state.stop is Stop.NOT:
             changed = state.watch()
@@ -60,6 +62,7 @@ async def fetch(
                 await _wait_out_suspension(state)
                 continue
             state.claimed += len(claimed)
+            fruitless = fruitless + 1 if woken and not claimed else 0
             for claim in claimed:
                 begin(claim)
             if len(claimed) == most:
@@ -75,7 +78,10 @@ async def fetch(
                 if remaining <= 0:
                     log.info("no job for %g seconds", max_idle_time)
                     return
-            trouble = await _wait_for_work(changed, wakeups, remaining)
+            if fruitless < _FRUITLESS:
+                woken, trouble = await _wait_for_work(changed, wakeups, remaining)
+            else:
+                trouble = "what is in the queues cannot be taken"
             if trouble and trouble != complaint:
                 log.warning("cannot wait for jobs: %s; looking for them every %g s", trouble, _UNWOKEN_LOOK)
             if trouble:
@@ -83,16 +89,15 @@ async def fetch(
             complaint = trouble
 
 
-async def _wait_for_work(changed: asyncio.Event, wakeups: Wakeups, seconds: float | None) -> str:
-    """Wait until there may be work; returns what went wrong, if something did."""
+async def _wait_for_work(changed: asyncio.Event, wakeups: Wakeups, seconds: float | None) -> tuple[bool, str]:
+    """Wait until there may be work; returns whether some was handed over, and what went wrong, if something did."""
     interrupt = asyncio.ensure_future(changed.wait())
     try:
-        await wakeups.wait(interrupt, seconds)
+        return await wakeups.wait(interrupt, seconds), ""
     except (ConnectionLostError, QueueFullError, StoreError) as error:
-        return str(error)
+        return False, str(error)
     finally:
         interrupt.cancel()
-    return ""
 
 
 async def _wait_out_suspension(state: State) -> None:

@@ -73,8 +73,8 @@ class State:
         if self.heeds_ends:
             self.notify()
 
-    async def pause(self, seconds: float, stop: Stop = Stop.WARM) -> None:
-        """Wait so long, or until the worker is to end in this way or a harder one."""
+    async def pause(self, seconds: float | None, stop: Stop = Stop.WARM) -> None:
+        """Wait so long (None for ever), or until the worker is to end in this way or a harder one."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while True:

@@ -37,10 +37,13 @@ class Wakeups:
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
-    async def wait(self, interrupt: asyncio.Future[Any], seconds: float | None = None) -> None:
+    async def wait(self, interrupt: asyncio.Future[Any], seconds: float | None = None) -> bool:
         """Return when a job may be there, when `interrupt` is done, or after `seconds`.
 
         When this returns no move is under way: what was handed over is in the inboxes, and nothing more comes.
+
+        Returns:
+            whether something was handed over.
 
         Raises:
             ConnectionLostError: Redis cannot be asked now.
@@ -61,19 +64,21 @@ class Wakeups:
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome
+        return any(outcomes)
 
-    async def _move(self, queue: str) -> None:
+    async def _move(self, queue: str) -> bool:
         connection = self._connections.get(queue)
         if connection is None:
             connection = await self._stack.enter_async_context(self._store.transport.dedicated())
             self._connections[queue] = connection
         await connection.identify()
-        while not self._ending and not await workers.wait_for_push(
-            self._store, connection, self._worker, queue, _BLOCK
-        ):
+        while not self._ending:
+            if await workers.wait_for_push(self._store, connection, self._worker, queue, _BLOCK):
+                return True
             await connection.identify()
+        return False
 
-    async def _unblock(self, moves: dict[asyncio.Task[None], str]) -> None:
+    async def _unblock(self, moves: dict[asyncio.Task[bool], str]) -> None:
         self._ending = True
         pause = 0.001
         # A move that is only being sent cannot be unblocked yet: ask again until all have ended.

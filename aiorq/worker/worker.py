@@ -214,7 +214,8 @@ class Worker:
     async def _supervise(
         self, state: State, executor: ForkExecutor, burst: bool, max_jobs: int | None, max_idle_time: float | None
     ) -> None:
-        await executor.start()
+        if not await self._start(state, executor):
+            return
         self._greet(state.store)
         runner = Runner(state, executor)
         async with asyncio.TaskGroup() as group:
@@ -234,6 +235,21 @@ class Worker:
                     log.info(waiting, len(state.running))
             for duty in duties:
                 duty.cancel()
+
+    @staticmethod
+    async def _start(state: State, executor: ForkExecutor) -> bool:
+        """Start what runs jobs; False when the worker is told to stop before the modules are imported."""
+        starting = asyncio.ensure_future(executor.start())
+        stopping = asyncio.ensure_future(state.pause(None))
+        try:
+            await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                await starting
+            return starting.done()
+        finally:
+            starting.cancel()
+            stopping.cancel()
+            await asyncio.wait([starting, stopping])
 
     @staticmethod
     async def _kill_at_cold_stop(state: State, executor: ForkExecutor) -> None:

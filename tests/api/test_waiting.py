@@ -10,6 +10,7 @@ import anyio
 import pytest
 from redis.asyncio import Redis
 
+import aiorq.store.transport
 from aiorq import Job, Queue, Result, connect
 from aiorq.errors import StoreError
 from aiorq.server import EmbeddedServer
@@ -332,6 +333,26 @@ async def test_server_that_does_not_come_back(queue: Queue) -> None:
             await anyio.to_thread.run_sync(server.kill)
         assert waits.returned == {job.id: None}
         assert await settled()
+        await client.aclose()
+
+
+async def test_server_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes connections and says nothing: the wait ends in time, and what waited for it goes."""
+    monkeypatch.setattr(aiorq.store.transport, "REPLY_TIMEOUT", 0.1)
+    with EmbeddedServer() as server:
+        client = connect(server.url)
+        server.pause()
+        try:
+            with anyio.fail_after(5):
+                assert await Job("missing", client).latest_result(timeout=0.3) is None
+            assert await settled()
+        finally:
+            server.resume()
+        job = await Queue(connection=client).enqueue("jobs.add", 1)
+        await FakeWorker(Queue(connection=client).store).do(job, 5)
+        result = await job.latest_result(timeout=LIMIT)
+        assert result is not None
+        assert result.return_value == 5
         await client.aclose()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -112,6 +113,14 @@ class TestPreload:
         assert helper.alive
         await executor.inner.close()
         assert await helper.ended()  # of the end of its stdin
+
+    @pytest.mark.skipif(platform.machine() not in ("x86_64", "aarch64"), reason="no number of the system call")
+    async def test_no_more_processes(self, start_executor: Callable[..., Any]) -> None:
+        executor: Executor = await start_executor(("no_fork",))
+        zygote = executor.zygote
+        for _ in range(3):
+            assert await executor.run("endings.give", 1) == NotBegun("cannot fork: Resource temporarily unavailable")
+        assert executor.zygote == zygote
 
     async def test_what_jobs_need_is_imported_once_it_is_known(self, executor: Executor, told: Fifo) -> None:
         """The first coroutine imports asyncio in its own process; then the zygote does, for all that follow."""

@@ -167,6 +167,17 @@ class TestRefused:
         assert await books.dump() == before
         assert await runs.finish(store, "w", claim.run, b"", 500)
 
+    async def test_run_whose_job_another_one_ended(
+        self, store: ClockedStore, desk: Desk, books: Books, run: Run
+    ) -> None:
+        await runs.release(store, "w", [], [run])
+        (claim,) = await desk.claim() or []
+        assert await runs.finish(store, "w", claim.run, b"", 500)
+        before = await books.dump()
+        assert not await runs.finish(store, "w", run, b"", 500)
+        assert not await runs.fail(store, "w", run, b"", 500)
+        assert await books.dump() == before
+
     @pytest.mark.parametrize("command", [("DEL",), ("SET", "text")])
     async def test_job_whose_hash_is_gone(
         self, store: ClockedStore, books: Books, run: Run, command: tuple[str, ...]

@@ -110,12 +110,38 @@ class TestSignals:
         assert await queue.get_job_ids() == [job.id]
         await assert_nothing_runs(queue)
 
+    @pytest.mark.parametrize("fork", [True, False])
+    async def test_sigkill_ends_all(
+        self, url: str, queue: Queue, run_script: RunScript, told: Fifo, fork: bool
+    ) -> None:
+        """The run stays leased: it is for others to say what becomes of the job."""
+        job = await queue.enqueue("leftovers.leave_tree", told.path)
+        script = run_script(f"Worker(connection={url!r}).run(fork={fork})\n")
+        processes = await told.pids(5)
+        script.process.kill()
+        async with asyncio.timeout(2):
+            for process in processes:
+                assert await process.ended()
+        assert await job.get_status() == JobStatus.STARTED
+        assert await queue.connection.zcard("rq:wip:default") == 1
+
     async def test_of_a_suspended_worker(self, url: str, queue: Queue, run_script: RunScript) -> None:
         await queue.connection.set("rq:suspended", 1)
         script = run_script(script_of(url))
         await script.line("workers are suspended")
         os.kill(script.process.pid, signal.SIGTERM)
         assert await script.end() == (0, "idle warm")
+
+    async def test_while_modules_are_imported(
+        self, url: str, queue: Queue, run_script: RunScript, told: Fifo, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("TOLD", told.path)
+        script = run_script(script_of(url, preload="stuck"))
+        [zygote] = await told.pids()
+        os.kill(script.process.pid, signal.SIGTERM)
+        assert await script.end() == (0, "idle warm")
+        assert not zygote.alive
+        await assert_nothing_runs(queue)
 
     async def test_while_the_server_is_away(
         self, own_server: tuple[EmbeddedServer, Redis], run_script: RunScript
@@ -262,11 +288,12 @@ class TestCancellation:
         import anyio
 
         job = await queue.enqueue("waiting.meet", told.path, gate.path)
+        horses: list[Process] = []
         async with anyio.create_task_group() as group:
             group.start_soon(make_worker(name="the-worker").work)
-            [horse] = await told.pids()
+            horses += await told.pids()
             group.cancel_scope.cancel()
-        assert not horse.alive
+        assert not horses[0].alive
         assert await queue.get_job_ids() == [job.id]
         await assert_nothing_runs(queue)
 

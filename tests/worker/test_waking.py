@@ -116,6 +116,18 @@ async def test_connections(
     assert len(await connection.client_list()) <= before + 1 + 5 + 1  # the last waits for the results
 
 
+async def test_with_a_client_of_other_settings(
+    url: str, queue: Queue, make_worker: Callable[..., Worker], monitor: Monitor
+) -> None:
+    """A wait may last longer than the client's patience."""
+    client = Redis.from_url(url, socket_timeout=0.2, decode_responses=True)
+    job = await queue.enqueue("jobs.add", 1)
+    await make_worker(connection=client).work(max_idle_time=1)
+    assert await job.return_value() == 2
+    assert monitor.count('"BLMOVE"') == 1
+    await client.aclose()
+
+
 async def test_a_wait_that_is_cancelled_leaves_no_trace(
     connection: Redis,
     new_client: Callable[[], Redis],
