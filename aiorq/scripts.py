@@ -2,18 +2,22 @@
 
 A file under `lua/` opens with `#!lua` and its flags, says in its header what it does, its KEYS and ARGV, what it
 returns and from which state to which it moves a job, and pulls in shared pieces from `lua/lib/` with lines
-`-- @include name`. The pieces are put in here, once, when the script is first asked for.
+`-- @include name`. The pieces are put in here, once, when the script is first asked for, without the functions that it
+does not use.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from typing import Final
 
+_WORD: Final = re.compile(r"\w+")
+_FUNCTION: Final = re.compile(r"^local function (\w+)\((?:.*\bend|.*\n(?:(?:[ \t].*)?\n)*end)\n", re.MULTILINE)
 _INCLUDE: Final = re.compile(r"^-- @include (\w+)$", re.MULTILINE)
 
 
@@ -48,7 +52,16 @@ def load(name: str, clock: str = "clock") -> Script:
         wanted = clock if match[1] == "clock" else match[1]
         return folder.joinpath("lib", f"{wanted}.lua").read_text(encoding="utf-8").rstrip()
 
-    return Script(name, _INCLUDE.sub(piece, source))
+    return Script(name, _without_unused(_INCLUDE.sub(piece, source)))
+
+
+def _without_unused(source: str) -> str:
+    """Leave out the functions that a script does not use: Lua makes each of them anew at every call, 0.5 us apiece."""
+    words = Counter(_WORD.findall(source))
+    for function in _FUNCTION.finditer(source):
+        if words[function[1]] == _WORD.findall(function[0]).count(function[1]):
+            return _without_unused(source[: function.start()] + source[function.end() :])
+    return source
 
 
 def names() -> list[str]:

@@ -16,11 +16,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import jobs
 from benchmarks.adapters import RQ, Adapter, Aiorq
 from benchmarks.floor import bare_zygote
 from benchmarks.scenarios import SCENARIOS
 
-FLOOR = "bare zygote, 2 at a time"
+FLOORS: dict[str, list[str]] = {"bare zygote, 2 at a time": [], "bare zygote, 2 at a time, preloaded": [jobs.__name__]}
 
 
 def main() -> None:
@@ -39,7 +40,8 @@ def main() -> None:
             for adapter in adapters:
                 rows[adapter.name].append(measure(adapter, number))
             if name == "drain":
-                rows.setdefault(FLOOR, []).append(bare_zygote(number, 2))
+                for floor, preload in FLOORS.items():
+                    rows.setdefault(floor, []).append(bare_zygote(number, 2, preload))
     report(figures)
     if options.json:
         machine = {"processors": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version()}

@@ -15,25 +15,26 @@ from aiorq.serializers import PickleSerializer
 from benchmarks import jobs
 
 
-def bare_zygote(number: int, at_a_time: int) -> float:
-    """Jobs a second through a zygote with `at_a_time` of them under way."""
+def bare_zygote(number: int, at_a_time: int, preload: list[str]) -> float:
+    """Jobs a second through a zygote that imported `preload`, with `at_a_time` of them under way."""
     data = encode_call(make_call(jobs.nothing), PickleSerializer())
     zygote = spawn_zygote()
     try:
         sock = zygote.sock
-        frames.send(sock, Kind.CONFIGURE, Settings(Context("bench", None, "rq", {}), sys.path[:1], []).encode())
+        frames.send(sock, Kind.CONFIGURE, Settings(Context("bench", None, "rq", {}), sys.path[:1], preload).encode())
         ready = frames.receive(sock)
         assert ready is not None
         assert ready.kind == Kind.READY
         began = time.perf_counter()
-        sent = ended = 0
+        sent = answered = ended = 0
         while ended < number:
-            while sent < number and sent - ended < at_a_time:
+            while sent < number and sent - answered < at_a_time:
                 frames.send(sock, Kind.RUN, Order(sent, f"job-{sent}", "0" * 32, 180, {b"data": data}).encode())
                 sent += 1
             frame = frames.receive(sock)
             assert frame is not None
-            ended += frame.kind == Kind.ENDED
+            answered += frame.kind == Kind.RETURNED
+            ended += len(frame.fields) // 3 if frame.kind == Kind.ENDED else 0
         return number / (time.perf_counter() - began)
     finally:
         zygote.sock.close()

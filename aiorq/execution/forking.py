@@ -80,6 +80,8 @@ def spawn_zygote() -> Zygote:
         process = subprocess.Popen(
             [*command, str(theirs.fileno()), str(os.getpid())],
             stdin=subprocess.DEVNULL,
+            # Functions of libraries are looked up once, there, and not by each horse that calls one first.
+            env=os.environ | {"LD_BIND_NOW": "1"},
             pass_fds=[theirs.fileno()],
             process_group=0,  # out of reach of the terminal's Ctrl-C from the start
         )
@@ -288,8 +290,9 @@ class ForkExecutor:
             number, reason = frame.fields
             self._settle(int(number), NotBegun(reason.decode()))
         elif frame.kind == Kind.ENDED:
-            number, status, peak_kib = frame.fields
-            self._handle_end(int(number), int(status), int(peak_kib))
+            ends = [int(field) for field in frame.fields]
+            for end in zip(ends[::3], ends[1::3], ends[2::3], strict=True):
+                self._handle_end(*end)
         else:
             raise ValueError(f"a message of kind {frame.kind}")
 

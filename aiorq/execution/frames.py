@@ -47,7 +47,7 @@ class Kind(IntEnum):
     RAISED = 9
     """From a horse: see `horse.report`."""
     ENDED = 10
-    """From the zygote: a horse was reaped. Fields: number of the run, wait status, peak resident KiB."""
+    """From the zygote: horses were reaped. Fields: of each the number of the run, wait status, peak resident KiB."""
 
 
 class Frame(NamedTuple):

@@ -32,7 +32,9 @@ _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _LINUX: Final = sys.platform == "linux"
 _libc: Final = ctypes.CDLL(None, use_errno=True) if _LINUX else None
-_QUIET_MS: Final = 5
+_SOON_MS: Final = 5
+_LATE_MS: Final = 80
+_ENDS_AT_ONCE: Final = 64
 _LOOK_MS: Final = 20
 _FRESH: Final[dict[int, Any]] = {
     **dict.fromkeys((signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2), signal.SIG_DFL),
@@ -99,10 +101,11 @@ class _Zygote:
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
         self._pids: dict[int, int] = {}  # number of a run -> process id of its horse
-        self._children: dict[int, _Child] = {}  # process id -> what is known of it
-        self._descriptors: dict[int, int] = {}  # of a process -> its id
+        self._children: dict[int, int | None] = {}  # process id -> number of its run; None for what a horse left
+        self._patience = _SOON_MS
         self._loaded: frozenset[str] = frozenset()
         self._look_for_orphans = False
+        self._ended: list[bytes] = []  # what the next ENDED message says
         self._spared: frozenset[int] = frozenset()  # children that preloaded modules started
         self._ending = False
 
@@ -121,18 +124,19 @@ class _Zygote:
         self._freeze()
         self._tell(Kind.READY, [])
         while not self._ending:
-            events = self._poll.poll(self._patience())
-            if not events and self._look_for_orphans:
-                self._kill_orphans()
+            busy = self._children or self._ended or self._look_for_orphans
+            events = self._poll.poll(self._patience if busy else None)
             for descriptor, _ in events:
-                if descriptor == self._sock.fileno():
-                    if not self._obey(receive(self._sock, self._buffer)):
-                        self._ending = True
-                elif descriptor == supervisor:
+                if descriptor == supervisor or not self._obey(receive(self._sock, self._buffer)):
                     self._ending = True
-                elif descriptor in self._descriptors:
-                    self._reap(self._descriptors[descriptor])
-            self._reap_unwatched()
+                    break
+            self._patience = _SOON_MS if events else min(2 * self._patience, _LATE_MS)
+            if self._children:
+                self._reap()
+            if not events:
+                self._tell_ends()
+                if self._look_for_orphans:
+                    self._kill_orphans()
         self._end_all()
         return 0
 
@@ -144,6 +148,7 @@ class _Zygote:
         self._context = settings.context
         sys.path[:0] = [folder for folder in settings.path if folder not in sys.path]
         os.environ["RQ_WORKER_ID"] = settings.context.worker_name
+        os.environ.pop("LD_BIND_NOW", None)  # was meant for this process alone
         for name in settings.preload:
             try:
                 importlib.import_module(name)
@@ -200,43 +205,40 @@ class _Zygote:
             _become_horse(self._sock, prepared, zygote)
         _set_group(pid)
         self._pids[prepared.number] = pid
-        self._adopt(pid, prepared.number)
+        self._children[pid] = prepared.number
 
-    def _adopt(self, pid: int, number: int | None) -> None:
-        descriptor = _watch(pid)
-        self._children[pid] = _Child(number, descriptor)
-        if descriptor >= 0:
-            self._descriptors[descriptor] = pid
-            self._poll.register(descriptor, select.POLLIN)
+    def _reap(self) -> None:
+        """Take note of the horses that have ended.
 
-    def _reap(self, pid: int) -> None:
-        number, descriptor = self._children[pid]
+        They are looked for after each message and, while there is none, after some milliseconds: an outcome comes by
+        itself, and to be woken for each end as well would cost a tenth of a fork. Crashes are noticed a moment later.
+        """
+        while self._children:
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if ended is None:
+                return
+            if ended.si_pid in self._children:
+                self._bury(ended.si_pid)
+                continue
+            for pid in list(self._children):  # the one found belongs to a preloaded module, which will ask for it
+                if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+                    self._bury(pid)
+            return
+
+    def _bury(self, pid: int) -> None:
+        number = self._children.pop(pid)
         if number is not None:
+            del self._pids[number]
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, signal.SIGKILL)  # before the reaping, while the id cannot have gone to somebody else
         _, status, usage = os.wait4(pid, 0)
-        del self._children[pid]
-        if descriptor >= 0:
-            self._poll.unregister(descriptor)
-            del self._descriptors[descriptor]
-            os.close(descriptor)
         if number is not None:
-            del self._pids[number]
             peak = usage.ru_maxrss if _LINUX else usage.ru_maxrss // 1024
-            self._tell(Kind.ENDED, [b"%d" % number, b"%d" % status, b"%d" % peak])
+            self._ended += [b"%d" % number, b"%d" % status, b"%d" % peak]
+            # An ordinary end follows an outcome, which says all that is urgent.
+            if status or len(self._ended) >= 3 * _ENDS_AT_ONCE:
+                self._tell_ends()
         self._look_for_orphans = True
-
-    def _patience(self) -> int | None:
-        # Where ends of processes cannot be waited for together with messages, they are looked for. Orphans, which few
-        # jobs leave, are looked for in the next quiet moment.
-        if self._look_for_orphans:
-            return _QUIET_MS
-        return _LOOK_MS if any(child.descriptor < 0 for child in self._children.values()) else None
-
-    def _reap_unwatched(self) -> None:
-        for pid in [pid for pid, child in self._children.items() if child.descriptor < 0]:
-            if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
-                self._reap(pid)
 
     def _kill_orphans(self) -> None:
         self._look_for_orphans = False
@@ -244,7 +246,7 @@ class _Zygote:
         for pid in _children():
             if pid not in self._children and pid not in self._spared:
                 os.kill(pid, signal.SIGKILL)  # not reaped yet, so the id is still its own
-                self._adopt(pid, None)
+                self._children[pid] = None
 
     def _tell(self, kind: Kind, fields: list[bytes]) -> None:
         try:
@@ -252,20 +254,18 @@ class _Zygote:
         except OSError:  # the supervisor is gone
             self._ending = True
 
+    def _tell_ends(self) -> None:
+        if self._ended:
+            self._tell(Kind.ENDED, self._ended)
+            self._ended = []
+
     def _end_all(self) -> None:
-        for pid, child in self._children.items():
-            if child.number is not None:
+        for pid, number in self._children.items():
+            if number is not None:
                 _kill_group(pid)
         while self._children:
-            self._reap(next(iter(self._children)))
+            self._bury(next(iter(self._children)))
             self._kill_orphans()
-
-
-class _Child(NamedTuple):
-    number: int | None
-    """Of the run; None for what a horse left behind."""
-    descriptor: int
-    """Readable when the process has ended; -1 where the system has none."""
 
 
 def _become_horse(sock: socket.socket, prepared: Prepared, zygote: int) -> NoReturn:

@@ -25,8 +25,9 @@ local wkey = worker_key(prefix, worker)
 local moment = now()
 local reply = {epoch(moment)}
 
-local function append(list, ...)
-  for index = 1, select('#', ...) do list[#list + 1] = select(index, ...) end
+local function append(list, token, queue, id, fields)
+  local length = #list
+  list[length + 1], list[length + 2], list[length + 3], list[length + 4] = token, queue, id, fields
 end
 
 local said = redis.call('HGET', wkey, 'aiorq_claim')

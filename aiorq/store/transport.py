@@ -201,7 +201,9 @@ class Transport:
                 return await self._round_trip(commands)
             except (redis_errors.ConnectionError, redis_errors.TimeoutError, OSError) as error:
                 mapped = self._map(error)
-                if pause is None or not isinstance(mapped, ConnectionLostError):
+                # A server that does not answer would not answer again, and its caller has waited for long.
+                silent = isinstance(error, (redis_errors.TimeoutError, TimeoutError))
+                if pause is None or silent or not isinstance(mapped, ConnectionLostError):
                     raise mapped from error
                 log.debug("request to %s is sent again: %s", self.where, error)
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret

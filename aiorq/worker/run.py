@@ -77,8 +77,8 @@ class Runner:
         if self._state.stop is not Stop.NOT:
             return NotBegun("the worker is to stop")
         log.info("%s: %s (%s)", run.queue, _function(record), run.job_id, extra=extra)
-        timeout = _timeout(record)
-        return await self._executor.execute(Order(number, run.job_id, run.token, timeout, claimed.fields))
+        order = Order(number, run.job_id, run.token, _timeout(record), claimed.fields)
+        return await self._executor.execute(order)
 
     async def _commit(
         self, run: Run, record: JobRecord, outcome: Outcome, seconds: float, extra: dict[str, str]
@@ -93,6 +93,7 @@ class Runner:
             reason = outcome.reason if isinstance(outcome, NotBegun) else outcome.why
             log.warning("%s: %s is put back (%s): %s", run.queue, name, run.job_id, reason, extra=extra)
             if isinstance(outcome, NotBegun):
+                state.claimed -= 1
                 await state.pause(_NOT_BEGUN_PAUSE)
             await state.persist(
                 lambda: runs.release(store, worker, [], [run]), f"put back job {run.job_id}", refusals=_REFUSALS

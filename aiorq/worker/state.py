@@ -42,7 +42,7 @@ class State:
         self.running: dict[int, Run] = {}
         """Number of a run -> the run, from its claim to the moment its outcome is written."""
         self.busy = 0
-        """How many of them need a process: a run whose outcome is known makes room before it is written."""
+        """How many of them have a process: a run whose outcome is known makes room before it is written."""
         self.claimed = 0
         """How many runs were ever claimed."""
         self.idle_since = time.monotonic()

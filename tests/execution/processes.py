@@ -6,11 +6,11 @@ import asyncio
 import os
 import select
 import signal
-from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-LIMIT: Final = 20.0
+LIMIT: Final = 30.0
 """Seconds after which an event that a test waits for will not come."""
 
 
@@ -49,6 +49,14 @@ class Fifo:
     async def pids(self, count: int = 1) -> list[Process]:
         """The next processes that told their ids, a line each."""
         return [Process(int(await self.line())) for _ in range(count)]
+
+    def rest(self) -> str:
+        """All that was written and not read yet."""
+        with suppress(BlockingIOError):
+            while True:
+                self._buffer += os.read(self._descriptor, 4096)
+        text, self._buffer = self._buffer, b""
+        return text.decode()
 
     def let(self, count: int = 1) -> None:
         """Let so many readers of a byte go on."""
@@ -94,15 +102,8 @@ class Process:
     def _children(self) -> list[int]:
         return [int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
 
-    def kill(self) -> None:
-        signal.pidfd_send_signal(self._descriptor, signal.SIGKILL)
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        signal.pidfd_send_signal(self._descriptor, number)
 
     def close(self) -> None:
         os.close(self._descriptor)
-
-
-async def until(condition: Callable[[], bool], event: Callable[[], asyncio.Event]) -> None:
-    """Wait for a condition that may change whenever `event` is set."""
-    async with asyncio.timeout(LIMIT):
-        while not condition():
-            await event().wait()

@@ -119,7 +119,7 @@ class TestSocket:
     """The socket to the worker is within reach of a job."""
 
     @pytest.mark.parametrize(
-        "junk", [b"junk", b"\x0a\x00\x00\x00\x00\x00", b"\x05\x00\x00\x00\x00\x00", b"\x63" + bytes(5)]
+        "junk", [b"junk", b"\x0a\x00\x00\x00\x00\x01\x00\x00\x00\x01x", b"\x05\x00\x00\x00\x00\x00", b"\x63" + bytes(5)]
     )
     async def test_junk(self, executor: Executor, caplog: pytest.LogCaptureFixture, junk: bytes) -> None:
         assert await executor.value("leftovers.write_junk", junk) == "written"

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -100,7 +101,7 @@ class Script:
         path = folder / "script.py"
         path.write_text(_HEAD.format(log=self._log.path, functions=FUNCTIONS, waiting=WAITING) + body)
         self._popen = subprocess.Popen(
-            [sys.executable, "-W", "error", str(path)],
+            [sys.executable, "-X", "faulthandler", "-W", "error", str(path)],
             process_group=0,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -123,9 +124,11 @@ class Script:
         return self._popen.wait(), printed.decode().strip()
 
     def close(self) -> None:
-        self._popen.kill()
-        self._popen.wait()
         assert self._popen.stdout is not None
+        if self.process.alive:  # say why, for the report of a test that failed: where it hangs, and what it logged
+            self.process.kill(signal.SIGABRT)
+            print(self._popen.stdout.read().decode(), self._log.rest(), sep="\n")
+        self._popen.wait()
         self._popen.stdout.close()
         self._log.close()
 

@@ -254,10 +254,10 @@ class TestRequests:
         assert claimed is not None
         [claim] = claimed
         number = runner.admit(claim)
-        assert (await job.get_status(), state.free) == (JobStatus.STARTED, 0)
+        assert (await job.get_status(), state.busy) == (JobStatus.STARTED, 1)
         state.request_stop(Stop.WARM)
         await runner.run(number, claim)
-        assert (state.running, state.free) == ({}, 1)
+        assert (state.running, state.busy) == ({}, 0)
         assert (await queue.get_job_ids())[0] == job.id
         assert await job.get_status() == JobStatus.QUEUED
         assert await queue.connection.ttl(job.key) > 0

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from aiorq import JobStatus, Queue, Worker
 from tests.execution.processes import Fifo
-from tests.worker.conftest import Log, Started, result_of
+from tests.worker.conftest import Log, Monitor, Started, result_of
 
 
 class TestBurst:
@@ -50,6 +50,13 @@ class TestEnough:
         statuses = [await job.get_status() for job in jobs]
         assert statuses == [JobStatus.FINISHED] * 2 + [JobStatus.QUEUED] * 3
         assert await queue.get_job_ids() == [job.id for job in jobs[2:]]
+
+    async def test_max_jobs_of_different_lengths(self, queue: Queue, make_worker: Callable[..., Worker]) -> None:
+        seconds = (0, 0, 0.3, 0, 0.3, 0, 0)
+        jobs = [await queue.enqueue("jobs.sleep", each) for each in seconds]
+        await make_worker(preload="jobs").work(max_jobs=6)
+        statuses = [await job.get_status() for job in jobs]
+        assert statuses == [JobStatus.FINISHED] * 6 + [JobStatus.QUEUED]
 
     async def test_max_jobs_as_they_come(self, queue: Queue, make_worker: Callable[..., Worker]) -> None:
         working = asyncio.create_task(make_worker().work(max_jobs=2))
@@ -106,21 +113,34 @@ class TestOrder:
         ]  # fmt: skip
 
     async def test_a_job_that_comes_later_to_the_first_queue(
-        self, connection: Redis, start: Started, told: Fifo, gate: Fifo
+        self, connection: Redis, start: Started, told: Fifo, gate: Fifo, tmp_path: Path
     ) -> None:
+        done = tmp_path / "done"
         low, high = Queue("low", connection), Queue("high", connection)
         await low.enqueue("waiting.meet", told.path, gate.path)
         await start([high, low])
         await told.line()
-        second = await low.enqueue("jobs.add", 1)
-        first = await high.enqueue("jobs.add", 1)
+        last = await low.enqueue("jobs.append", str(done), "low")
+        await high.enqueue("jobs.append", str(done), "high")
         gate.let()
-        await result_of(second)
-        await first.refresh()
-        await second.refresh()
-        assert first.ended_at is not None
-        assert second.started_at is not None
-        assert first.ended_at <= second.started_at
+        await result_of(last)
+        assert done.read_text() == "high\nlow\n"
+
+    async def test_a_long_job_holds_nothing_back(
+        self, connection: Redis, start: Started, told: Fifo, gate: Fifo, monitor: Monitor
+    ) -> None:
+        """Whatever a worker takes while it is busy, another one may run."""
+        queue = Queue(connection=connection)
+        first = await start(name="first", preload="jobs")
+        for _ in range(3):  # however brisk it is
+            await result_of(await queue.enqueue("jobs.nothing"))
+        await queue.enqueue("waiting.meet", told.path, gate.path)
+        await told.pids()
+        jobs = [await queue.enqueue("jobs.add", number) for number in range(2)]
+        await start(name="second")
+        assert [(await result_of(job)).worker_name for job in jobs] == ["second", "second"]
+        assert first.name == "first"
+        gate.let()
 
 
 class TestConcurrency:
