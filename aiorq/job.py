@@ -51,7 +51,7 @@ class Job(JobRecord, Generic[R]):
         super().__init__(id, serializer)
         self.has_fresh_id: bool = id is None
         """The id was made at random by this object and was not sent to Redis yet."""
-        self._connection: Redis | str | None = connection
+        self._connection: Redis | str | Callable[[], Redis] | None = connection
         self._prefix = prefix
         self._store: Store | None = None
 
@@ -60,7 +60,8 @@ class Job(JobRecord, Generic[R]):
         """Where the job lives. Connects nothing; needs a running event loop."""
         store = self._store
         if store is None or not (isinstance(self._connection, Redis) or store.transport.is_home):
-            store = self._store = store_of(self._connection, self._prefix)
+            source = self._connection() if callable(self._connection) else self._connection
+            store = self._store = store_of(source, self._prefix)
         return store
 
     @property
@@ -339,7 +340,7 @@ def get_current_job() -> Job[Any] | None:
 
 def _current(run: CurrentRun) -> Job[Any]:
     job: Job[Any] = Job(run.job_id, None, run.serializer, prefix=run.prefix)
-    job._connection = connect_as(dict(run.connection))
+    job._connection = lambda: connect_as(dict(run.connection))  # anew in each event loop that the job's function runs
     job.decode(run.fields)
     job.status = JobStatus.STARTED
     job.worker_name = run.worker_name

@@ -28,7 +28,14 @@ class Claimed:
     fields: dict[bytes, bytes]
 
 
-async def claim(store: Store, worker: str, queues: Sequence[str], most: int, lease: float) -> list[Claimed] | None:
+def new_nonce() -> str:
+    """What tells one claim from all others: 28 hex digits."""
+    return secrets.token_hex(14)
+
+
+async def claim(
+    store: Store, worker: str, queues: Sequence[str], most: int, lease: float, nonce: str | None = None
+) -> list[Claimed] | None:
     """Take up to `most` jobs, from the first queue first; they come back started and leased.
 
     Args:
@@ -37,13 +44,15 @@ async def claim(store: Store, worker: str, queues: Sequence[str], most: int, lea
         queues: names, in strict order.
         most: 1 and more.
         lease: seconds.
+        nonce: from `new_nonce`, the same when the claim is asked for again because its answer did not come: it then
+            gives what the first one took. None for a claim that is asked for once.
 
     Returns:
         what was taken, or None while all workers are suspended.
     """
     keys = store.keys
     pairs = [key for queue in queues for key in (keys.inbox(worker, queue), keys.queue(queue))]
-    reply = await store.run("claim", pairs, worker, lease, secrets.token_hex(14), most)
+    reply = await store.run("claim", pairs, worker, lease, nonce or new_nonce(), most)
     if reply == b"suspended":
         return None
     claimed = []

@@ -44,10 +44,11 @@ async def fetch(
             if most == 0:
                 await changed.wait()
                 continue
+            nonce = runs.new_nonce()
             try:
                 claimed = await state.persist(
-                    lambda most=most: runs.claim(  # type: ignore[misc]
-                        state.store, options.name, options.queues, most, options.lease
+                    lambda most=most, nonce=nonce: runs.claim(  # type: ignore[misc]
+                        state.store, options.name, options.queues, most, options.lease, nonce
                     ),
                     "take jobs",
                     until=Stop.WARM,

@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import aiorq
+
 
 def add(left: int, right: int = 1) -> int:
     return left + right
@@ -125,3 +127,13 @@ class TracedPickle:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return append_pid, (self.path,)
+
+
+def save_meta_twice() -> str:
+    """Use the job from two event loops, one after the other, as a sync function does."""
+    job = aiorq.get_current_job()
+    assert job is not None
+    for step in ("first", "second"):
+        job.meta[step] = True
+        asyncio.run(job.save_meta())
+    return job.id

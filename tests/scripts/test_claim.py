@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from aiorq import Queue
 from aiorq.errors import StoreError
 from aiorq.status import JobStatus
 from aiorq.store import runs
@@ -450,3 +451,16 @@ async def test_clock_moves(store: ClockedStore, desk: Desk, books: Books) -> Non
     assert await books.registry("wip") == {f"a:{run.token}": NOON + 1.75}
     assert (await books.job("a"))["started_at"] == "2026-01-02T12:00:01.000000Z"
     assert datetime.fromtimestamp(NOON + 0.75, UTC).second == 1
+
+
+async def test_asked_again_because_no_answer_came(queue: Queue) -> None:
+    for job_id in ("a", "b"):
+        await queue.enqueue("math.sqrt", 4, job_id=job_id)
+    nonce = runs.new_nonce()
+    first = await runs.claim(queue.store, "w", ["default"], 1, 15, nonce)
+    again = await runs.claim(queue.store, "w", ["default"], 1, 15, nonce)
+    assert ids(first) == ids(again) == ["a"]
+    assert first is not None
+    assert again is not None
+    assert first[0].run == again[0].run
+    assert await queue.get_job_ids() == ["b"]

@@ -154,3 +154,12 @@ class TestSecrets:
         assert canary not in caplog.text
         for record in caplog.records:
             assert canary not in str(record.__dict__)
+
+
+async def test_a_sync_function_saves_from_one_loop_after_the_other(
+    queue: Queue, make_worker: Callable[..., Worker]
+) -> None:
+    job = await queue.enqueue("jobs.save_meta_twice")
+    await make_worker().work(burst=True)
+    assert await job.return_value() == job.id
+    assert await job.get_meta() == {"first": True, "second": True}
