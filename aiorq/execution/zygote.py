@@ -263,6 +263,7 @@ class _Zygote:
         for pid, number in self._children.items():
             if number is not None:
                 _kill_group(pid)
+        self._kill_orphans()  # of a horse that was buried just now
         while self._children:
             self._bury(next(iter(self._children)))
             self._kill_orphans()

@@ -41,6 +41,9 @@ class TestProcesses:
         assert all(child.alive for child in children)
         gate.let()
         await run
+        await executor.inner.close()  # at once: the job's process may be reaped before or after the zygote hears of it
+        for child in children:
+            assert await child.ended()
 
     async def test_they_end_with_the_executor(self, start_executor: Callable[..., Any], told: Fifo, gate: Fifo) -> None:
         executor: Executor = await start_executor()
