@@ -6,7 +6,7 @@ import base64
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Any, Final, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from aiorq.call import describe_error
 from aiorq.errors import DeserializationError
@@ -14,8 +14,6 @@ from aiorq.record import decode_traceback
 from aiorq.serializers import Serializer
 
 R = TypeVar("R")
-UNSERIALIZABLE: Final = "Unserializable return value"
-"""What stands for a result that could not be serialised (RQ)."""
 
 
 class ResultType(Enum):
@@ -83,15 +81,6 @@ class Result(Generic[R]):
 
     def __hash__(self) -> int:
         return hash((self.job_id, self.id))
-
-
-def encode_value(value: Any, serializer: Serializer) -> bytes:
-    """A result as RQ stores it: empty for None.
-
-    Raises:
-        Exception: whatever the serializer raises.
-    """
-    return b"" if value is None else base64.b64encode(serializer.dumps(value))
 
 
 def _moment(raw: bytes | None) -> datetime | None:

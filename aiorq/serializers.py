@@ -63,6 +63,10 @@ DefaultSerializer: Final = PickleSerializer
 _BY_NAME: Final[dict[str, Serializer]] = {"pickle": PickleSerializer(), "json": JSONSerializer()}
 
 
+UNSERIALIZABLE: Final = "Unserializable return value"
+"""What stands for a result that could not be serialised (RQ)."""
+
+
 def resolve_serializer(serializer: object | None) -> Serializer:
     """The serializer for a name (`pickle`, `json`), a dotted path, an object with `dumps` and `loads`, or None.
 

@@ -23,7 +23,7 @@ from aiorq.call import MAX_PAYLOAD, inflate, load_call, resolve
 from aiorq.current import CurrentRun, current_run
 from aiorq.errors import DeserializationError, JobTimeoutException, PayloadTooLargeError
 from aiorq.execution.frames import Kind, pack, send, unpack
-from aiorq.serializers import Serializer
+from aiorq.serializers import UNSERIALIZABLE, Serializer
 
 if TYPE_CHECKING:
     import asyncio
@@ -33,7 +33,6 @@ TRACEBACK_LIMIT: Final = 64 * 1024
 _SUMMARY_LIMIT: Final = 200
 WATCHED: Final = ("asyncio", "aiorq.job", "json", "traceback")
 """Modules that are worth importing in the zygote once a horse needed them."""
-_UNSERIALIZABLE: Final = "Unserializable return value"
 
 
 class Order(NamedTuple):
@@ -244,7 +243,7 @@ def _encode(value: Any, serializer: Serializer) -> tuple[bytes, str]:
         raw = serializer.dumps(value)
     except Exception as error:  # noqa: BLE001 - user code
         warning = f"its result, a {type(value).__name__}, cannot be serialised: {summarize(error)}"
-        raw = serializer.dumps(_UNSERIALIZABLE)
+        raw = serializer.dumps(UNSERIALIZABLE)
     if len(raw) > MAX_PAYLOAD:
         raise PayloadTooLargeError(f"the result has {len(raw)} bytes, more than {MAX_PAYLOAD}")
     return base64.b64encode(raw), warning

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
@@ -14,7 +15,6 @@ from redis.asyncio import Redis
 
 from aiorq import Job, connect
 from aiorq.options import DEFAULT_FAILURE_TTL, DEFAULT_RESULT_TTL
-from aiorq.result import encode_value
 from aiorq.serializers import PickleSerializer
 from aiorq.server import EmbeddedServer
 from aiorq.store import runs
@@ -112,7 +112,9 @@ class FakeWorker:
         return [claim.run for claim in claimed]
 
     async def finish(self, run: Run, value: Any = None, ttl: int = DEFAULT_RESULT_TTL) -> None:
-        assert await runs.finish(self.store, "w", run, encode_value(value, PickleSerializer()), ttl)
+        assert await runs.finish(
+            self.store, "w", run, b"" if value is None else base64.b64encode(PickleSerializer.dumps(value)), ttl
+        )
 
     async def fail(self, run: Run, traceback: bytes = b"", ttl: int = DEFAULT_FAILURE_TTL) -> None:
         assert await runs.fail(self.store, "w", run, traceback, ttl)

@@ -19,6 +19,7 @@ from redis.asyncio import Redis
 
 from aiorq import Job, Worker, connect
 from aiorq.server import EmbeddedServer
+from tests.execution.conftest import gate, told  # noqa: F401 - fixtures
 from tests.execution.processes import LIMIT, Fifo, Process
 
 FUNCTIONS = str(Path(__file__).parent / "functions")
@@ -166,22 +167,6 @@ async def monitor(server: EmbeddedServer, connection: Redis) -> AsyncIterator[Mo
     """The commands that the server is sent."""
     async with Monitor(server) as listening:
         yield listening
-
-
-@pytest.fixture
-def told(tmp_path: Path) -> Iterator[Fifo]:
-    """A fifo that jobs write to."""
-    fifo = Fifo(tmp_path / "told")
-    yield fifo
-    fifo.close()
-
-
-@pytest.fixture
-def gate(tmp_path: Path) -> Iterator[Fifo]:
-    """A fifo that jobs wait at."""
-    fifo = Fifo(tmp_path / "gate")
-    yield fifo
-    fifo.close()
 
 
 @pytest.fixture
