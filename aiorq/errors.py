@@ -19,6 +19,7 @@
     ├── WorkerExistsError (ValueError) a live worker has that name
     ├── HorseTerminatedError           the process that ran a job ended without an outcome
     ├── AbandonedJobError              the worker of a job disappeared
+    ├── StopTimeoutError (TimeoutError)  a job that was asked to stop did not end in time
     ├── ServerNotFoundError            there is no server binary to start
     └── ServerStartError               the embedded server did not start
 
@@ -135,6 +136,10 @@ class HorseTerminatedError(AiorqError):
 
 class AbandonedJobError(AiorqError):
     """The worker that ran a job disappeared and its lease ran out."""
+
+
+class StopTimeoutError(AiorqError, TimeoutError):
+    """A job was asked to stop and did not end in time; it may still."""
 
 
 class ServerNotFoundError(AiorqError):

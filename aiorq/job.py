@@ -13,12 +13,13 @@ from aiorq.call import make_call
 from aiorq.current import CurrentRun, current_run
 from aiorq.errors import InvalidJobOperation
 from aiorq.keys import Keys, check_job_id, check_queue_name
-from aiorq.options import JobOptions
+from aiorq.options import DEFAULT_FAILURE_TTL, JobOptions
 from aiorq.record import JobRecord
 from aiorq.result import Result
 from aiorq.status import JobStatus
 from aiorq.store import jobs, queues, results
 from aiorq.store.base import Store, store_of
+from aiorq.store.commands import MAX_GRACE, stop_job
 from aiorq.store.connection import connect_as
 
 R = TypeVar("R")
@@ -251,6 +252,42 @@ class Job(JobRecord, Generic[R]):
     async def get_position(self) -> int | None:
         """The job's index in its queue, 0 for the front; None when it is not waiting there."""
         return await queues.position(self.store, self.origin, self.id) if self.origin else None
+
+    async def cancel(self) -> None:
+        """Take the job out of whatever place it is in, so that it does not run (any more).
+
+        The process of a job that runs is killed by its worker, and its outcome is refused. One atomic step.
+
+        Raises:
+            InvalidJobOperation: it is canceled already.
+            NoSuchJobError: it does not exist (any more).
+        """
+        await jobs.cancel(self.store, self.id, DEFAULT_FAILURE_TTL)
+        self.status = JobStatus.CANCELED
+
+    async def stop(self, grace: float | None = None, timeout: float | None = 30.0) -> JobStatus | None:
+        """Stop the job, which runs, and wait until it has ended.
+
+        A coroutine gets `asyncio.CancelledError`, a function the signal SIGTERM; what has not ended after `grace`
+        seconds is killed with all that it started. A stopped job is not tried again.
+
+        Args:
+            grace: seconds, 0 and more, that it has to end by itself; None for the worker's own (2, unless set there).
+            timeout: seconds to wait beyond that; None not to wait.
+
+        Returns:
+            the state that the job then had: `stopped`, or another one where it had come to its end before; None when
+            it was deleted, and when not waiting.
+
+        Raises:
+            InvalidJobOperation: it does not run.
+            NoSuchJobError: it does not exist (any more).
+            StopTimeoutError: it did not end in time; the request stands.
+            ValueError: a grace below 0, or above an hour.
+        """
+        if grace is not None and not 0 <= grace <= MAX_GRACE:
+            raise ValueError(f"grace must be 0 to {MAX_GRACE:g} seconds, not {grace}")
+        return await stop_job(self.store, self.id, "", grace, timeout)
 
     async def delete(self) -> None:
         """Delete the job with its results, in whatever state it is.

@@ -159,6 +159,40 @@ class Keys:
         """Present for a minute after a run whose job was deleted at its end, so that the outcome can be sent again."""
         return f"{self.prefix}:aiorq:ended:{execution_id}"
 
+    def intermediate(self, queue: str) -> str:
+        """RQ's list of what its workers took from a queue and did not begin yet."""
+        return f"{self.prefix}:queue:{queue}:intermediate"
+
+    def first_seen(self, queue: str, job_id: str) -> str:
+        """RQ's note of when an id was first seen in `intermediate`."""
+        return f"{self.intermediate(queue)}:first_seen:{job_id}"
+
+    def scheduler_lock(self, queue: str) -> str:
+        """Present while a scheduler of RQ's looks after a queue."""
+        return f"{self.prefix}:scheduler-lock:{queue}"
+
+    def channel(self, worker: str) -> str:
+        """Channel of the commands to a worker."""
+        return f"{self.prefix}:pubsub:{worker}"
+
+    @property
+    def inboxes(self) -> str:
+        """Set of `<worker>:<queue>`, one for each inbox that there may be."""
+        return f"{self.prefix}:aiorq:inboxes"
+
+    @property
+    def leader(self) -> str:
+        """Name of the worker that looks after what is overdue, for some seconds at a time."""
+        return f"{self.prefix}:aiorq:leader"
+
+    def stops(self, worker: str) -> str:
+        """Hash of the runs that a worker was asked to stop: execution id -> seconds that they have."""
+        return f"{self.prefix}:aiorq:stops:{worker}"
+
+    def answer(self, execution_id: str) -> str:
+        """Stream of one entry, present for a minute: how a run ended that was asked to stop."""
+        return f"{self.prefix}:aiorq:answer:{execution_id}"
+
     @property
     def suspended(self) -> str:
         """Present while no worker may take new jobs."""

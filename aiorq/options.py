@@ -24,6 +24,11 @@ DEFAULT_FAILURE_TTL: Final = 31_536_000
 MAX_SECONDS: Final = 100 * 365 * 86_400
 """The longest duration accepted: a hundred years. Longer ones are taken for mistakes, or would overflow in Redis."""
 
+ON_LOST: Final = ("fail", "requeue")
+"""What may become of a job that is lost with its worker."""
+_SIZE: Final = re.compile(r"([0-9]{1,15})([kmg]?)i?b?")
+_BYTES: Final = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30}
+_MAX_MEMORY: Final = 2**50
 _DURATION: Final = re.compile(r"(-?[0-9]{1,12})([smhd]?)")
 _UNIT: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -101,6 +106,35 @@ def parse_kept(value: object, name: str) -> int | None:
     return seconds
 
 
+def check_on_lost(value: str | None) -> str | None:
+    """Return `value` if it is `fail`, `requeue` or None.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if value is not None and value not in ON_LOST:
+        raise ValueError(f"on_lost must be 'fail' or 'requeue', not {value!r}")
+    return value
+
+
+def parse_memory(value: object) -> int | None:
+    """Bytes: a number, or a text of digits with an optional unit `k`, `m` or `g` (powers of 1024); None stays None.
+
+    Raises:
+        ValueError: it is something else, or less than a mebibyte, in which no Python runs.
+    """
+    if value is None:
+        return None
+    size: int | None = None
+    if isinstance(value, int) and not isinstance(value, bool):
+        size = value
+    elif isinstance(value, str) and (match := _SIZE.fullmatch(value.strip().lower())):
+        size = int(match[1]) * _BYTES[match[2]]
+    if size is None or not 2**20 <= size <= _MAX_MEMORY:
+        raise ValueError(f"memory_limit: {value!r} is not allowed; use bytes, or a text such as '512m' or '2g'")
+    return size
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobOptions:
     """The options of one enqueue, in RQ's words. Checked when made; durations are seconds afterwards."""
@@ -121,6 +155,11 @@ class JobOptions:
     """Put the job at the front of its queue."""
     meta: Mapping[str, Any] | None = None
     """Data of the caller's, kept with the job."""
+    on_lost: str | None = None
+    """What becomes of the job if its worker is lost while it runs: `fail`, or `requeue`, three times at most; None for
+    the worker's setting."""
+    memory_limit: int | None = None
+    """Bytes of data that the process of the job may have; None for the worker's setting."""
 
     def __post_init__(self) -> None:
         """Check every option, and turn durations into seconds."""
@@ -129,6 +168,8 @@ class JobOptions:
         put(self, "result_ttl", parse_kept(self.result_ttl, "result_ttl"))
         put(self, "failure_ttl", parse_kept(self.failure_ttl, "failure_ttl"))
         put(self, "ttl", parse_ttl(self.ttl))
+        check_on_lost(self.on_lost)
+        put(self, "memory_limit", parse_memory(self.memory_limit))
         if self.job_id is not None:
             check_job_id(self.job_id)
         if self.meta is not None and not isinstance(self.meta, Mapping):

@@ -112,6 +112,10 @@ class JobRecord:
         self.repeat_intervals: list[int] | None = None
         self.rate_limit_key: str | None = None
         self.rate_limit_concurrency: int | None = None
+        self.on_lost: str | None = None
+        """What becomes of the job if its worker is lost while it runs: `fail` or `requeue`."""
+        self.memory_limit: int | None = None
+        """Bytes of data that its process may have."""
         self.webhooks: str | None = None
         """RQ's JSON text of the webhooks."""
         self.data: bytes = b""
@@ -247,6 +251,8 @@ class JobRecord:
         self.result_ttl = options.result_ttl
         self.failure_ttl = options.failure_ttl
         self.ttl = options.ttl
+        self.on_lost = options.on_lost
+        self.memory_limit = options.memory_limit
         self.meta = dict(options.meta or {})
 
     def encode_meta(self) -> bytes:
@@ -305,6 +311,8 @@ class JobRecord:
             "rate_limit_key": self.rate_limit_key,
             "rate_limit_concurrency": self.rate_limit_concurrency,
             "webhooks": self.webhooks,
+            "aiorq_on_lost": self.on_lost,
+            "aiorq_memory_limit": self.memory_limit,
         }
         fields.update({name: value for name, value in optional.items() if value is not None})
         encoded: dict[str, bytes | int] = {}
@@ -364,6 +372,8 @@ class JobRecord:
         self.rate_limit_key = read.text("rate_limit_key")
         self.rate_limit_concurrency = read.integer("rate_limit_concurrency")
         self.webhooks = read.text("webhooks")
+        self.on_lost = read.text("aiorq_on_lost") or None
+        self.memory_limit = read.integer("aiorq_memory_limit")
         self.decode_meta(fields.get(b"meta", b""))
 
     def decode_status(self, raw: bytes) -> JobStatus:

@@ -48,6 +48,7 @@ class Edge(NamedTuple):
     after: JobStatus | None
 
 
+_AFTER_FAILURE: Final = (JobStatus.FAILED, JobStatus.QUEUED, JobStatus.SCHEDULED, None)
 TRANSITIONS: Final = (
     Edge("save", None, JobStatus.CREATED),
     Edge("enqueue", None, JobStatus.QUEUED),
@@ -56,8 +57,14 @@ TRANSITIONS: Final = (
     Edge("release", JobStatus.STARTED, JobStatus.QUEUED),
     Edge("finish", JobStatus.STARTED, JobStatus.FINISHED),
     Edge("finish", JobStatus.STARTED, None),
-    Edge("fail", JobStatus.STARTED, JobStatus.FAILED),
-    Edge("fail", JobStatus.STARTED, None),
+    *(Edge("fail", JobStatus.STARTED, after) for after in _AFTER_FAILURE),
+    *(Edge("reap", JobStatus.STARTED, after) for after in _AFTER_FAILURE),
+    *(Edge("recover", JobStatus.QUEUED, after) for after in _AFTER_FAILURE),
+    Edge("stop", JobStatus.STARTED, JobStatus.STOPPED),
+    Edge("stop", JobStatus.STARTED, None),
+    *(Edge("cancel", before, JobStatus.CANCELED) for before in JobStatus if before is not JobStatus.CANCELED),
+    Edge("promote", JobStatus.SCHEDULED, JobStatus.QUEUED),
+    Edge("promote", JobStatus.READY_TO_ENQUEUE, JobStatus.QUEUED),
     *(Edge("delete", before, None) for before in JobStatus),
     Edge("empty", JobStatus.QUEUED, None),
 )

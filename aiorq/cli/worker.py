@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import logging
 import os
+from enum import Enum
 from typing import Annotated
 
 import typer
 
 from aiorq.cli.logs import LogFormat, configure
 from aiorq.cli.parameters import Concurrency, Path, Serializer, Url
+
+
+class OnLost(str, Enum):
+    """What becomes of a job whose worker is lost."""
+
+    FAIL = "fail"
+    REQUEUE = "requeue"
 
 
 def worker(
@@ -41,6 +49,27 @@ def worker(
             help="Seconds, 1 to 600, after which the jobs of a worker that is not heard of are taken from it."
         ),
     ] = 15.0,
+    on_lost: Annotated[
+        OnLost,
+        typer.Option(
+            help="What becomes of a job that does not say so itself if this worker is lost while it runs: it fails, or "
+            "goes back to its queue, three times at most."
+        ),
+    ] = OnLost.FAIL,
+    stop_grace: Annotated[
+        float, typer.Option(help="Seconds that a job which is stopped has to end by itself before it is killed.")
+    ] = 2.0,
+    shutdown_timeout: Annotated[
+        float | None,
+        typer.Option(
+            help="Seconds that jobs may go on after the first signal; then they are killed and put back.",
+            show_default="no limit",
+        ),
+    ] = None,
+    reap_interval: Annotated[
+        float | None,
+        typer.Option(help="Seconds between two looks for jobs of lost workers.", show_default="2, or half a lease"),
+    ] = None,
     log_format: Annotated[LogFormat, typer.Option(help="How log lines look.")] = LogFormat.TEXT,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Log warnings only.")] = False,
@@ -63,6 +92,10 @@ def worker(
         default_result_ttl=results_ttl,
         worker_ttl=worker_ttl,
         serializer=serializer,
+        on_lost=on_lost.value,
+        stop_grace=stop_grace,
+        shutdown_timeout=shutdown_timeout,
+        reap_interval=reap_interval,
     )
     # This process has imported the command line: the one that forks jobs starts afresh and stays small.
     made.run(burst, max_jobs, max_idle_time, fork=False)

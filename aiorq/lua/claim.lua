@@ -1,10 +1,12 @@
 #!lua flags=allow-oom
--- Take up to n jobs from queues in strict order; they come back started, leased and with the fields that they had.
+-- Take up to n jobs from queues in strict order; they come back started, leased, held until their
+-- run begins (see begin.lua), and with the fields that they had.
 -- queued -> started
 --
 -- KEYS pairs of a worker's inbox and a queue's list, in the order asked for
 -- ARGV[1] prefix, ARGV[2] worker, ARGV[3] lease (seconds), ARGV[4] nonce of this call (28 hex digits),
--- ARGV[5] how many at most
+-- ARGV[5] how many at most, ARGV[6] what becomes of the jobs if the worker is lost, where they do not say so themselves
+-- ('requeue', or '' to fail them)
 -- The execution id of the nth job is the nonce and n in four hex digits.
 -- Returns 'suspended', or the time of the server (seconds) and for each job: execution id, queue, id, fields (flat)
 --
@@ -18,9 +20,11 @@
 -- @include clock
 -- @include dates
 -- @include text
+-- @include stops
 -- @include job
 -- @include execution
 local prefix, worker, lease, nonce, most = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
+local on_lost = ARGV[6]
 local wkey = worker_key(prefix, worker)
 local moment = now()
 local reply = {epoch(moment)}
@@ -104,14 +108,15 @@ for index = 1, #KEYS, 2 do
     if fields then
       local token = nonce .. string.format('%04x', taken + 1)
       -- What RQ lists may have a place besides: an ended job that was listed twice, a run that nobody reaped.
-      if status and status ~= 'queued' then leave_place(prefix, id, status, home, last_worker) end
-      if not begin_execution(prefix, worker, home, id, token, moment, lease) then
+      if status and status ~= 'queued' then leave_place(prefix, id, status, home, last_worker, 'replaced') end
+      if not enter_execution(prefix, worker, home, id, token, moment, lease, on_lost) then
         redis.call('LPUSH', list, id)
         break
       end
       taken = taken + 1
       local key = job_key(prefix, id)
-      redis.call('HSET', key, 'status', 'started', 'started_at', stamp, 'last_heartbeat', stamp, 'worker_name', worker)
+      redis.call('HSET', key, 'status', 'started', 'started_at', stamp, 'last_heartbeat', stamp, 'worker_name', worker,
+        'aiorq_held', token)
       redis.call('PERSIST', key)
       append(runs, token, home, id)
       append(reply, token, home, id, fields)

@@ -8,6 +8,7 @@
 -- ARGV[1] prefix, then ids
 -- Returns the number of jobs that existed.
 -- @include keys
+-- @include stops
 -- @include job
 local prefix = ARGV[1]
 local deleted = 0
@@ -16,7 +17,7 @@ for index = 2, #ARGV do
   local known = redis.pcall('HMGET', job_key(prefix, id), 'status', 'origin', 'worker_name')
   if not known.err then
     local status, queue, worker = unpack(known)
-    drop_runs(prefix, id, queue or '', worker, status == 'started')
+    drop_runs(prefix, id, queue or '', worker, status == 'started', 'deleted')
     if status and status ~= 'started' and queue then leave_place(prefix, id, status, queue, worker) end
   end
   deleted = deleted + redis.call('EXISTS', job_key(prefix, id))

@@ -7,6 +7,7 @@
 -- Returns the number of ids taken from the queue; 0 when it is empty. An id in the list whose job is elsewhere loses
 -- its entry only.
 -- @include keys
+-- @include stops
 -- @include job
 local list, prefix, most = KEYS[1], ARGV[1], tonumber(ARGV[2])
 local ids = redis.call('LPOP', list, most)

@@ -17,6 +17,7 @@
 -- @include keys
 -- @include clock
 -- @include dates
+-- @include stops
 -- @include job
 local queues, prefix = KEYS[1], ARGV[1]
 local stamp = iso(now())
@@ -56,7 +57,7 @@ while index <= #ARGV do
     end
     if known then
       -- A new life under an old id: only the jobs that wait for it stay.
-      if status and origin then leave_place(prefix, id, status, origin, worker) end
+      if status and origin then leave_place(prefix, id, status, origin, worker, 'replaced') end
       redis.call('DEL', key, dependencies_key(prefix, id), results_key(prefix, id))
       redis.call('PERSIST', dependents_key(prefix, id))
     end

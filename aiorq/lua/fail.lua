@@ -1,33 +1,33 @@
 #!lua flags=allow-oom
--- Record that a run failed for good: it raised, ran over its time, or its process ended.
--- started -> failed | nothing (at once, when failures are kept for 0 seconds)
+-- Record that a run failed: it raised, ran over its time, or its process ended. A job with retries left gets another.
+-- started -> failed | queued | scheduled | nothing (at once, when failures are kept for 0 seconds)
 --
 -- KEYS[1] job
 -- ARGV[1] prefix, ARGV[2] worker, ARGV[3] queue, ARGV[4] id, ARGV[5] execution id,
 -- ARGV[6] traceback as RQ stores it, ARGV[7] seconds to keep the job (0 deletes it, negative keeps it for ever)
--- Returns 'ok' (also when this very outcome was recorded before), or 'lost': the run no longer holds its place, nothing
--- was changed.
+-- Returns 'failed' (also when this very outcome was recorded before), 'queued' or 'scheduled' when it is tried again,
+-- or 'lost': the run no longer holds its place, nothing was changed.
 -- @include keys
 -- @include clock
 -- @include dates
+-- @include stops
 -- @include job
 -- @include execution
+-- @include retry
+-- @include failure
 local key, prefix, worker, queue, id, token = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local traceback, ttl = ARGV[6], tonumber(ARGV[7])
-if not holds(prefix, queue, id, token) then return outcome_recorded(prefix, id, token) and 'ok' or 'lost' end
+if not holds(prefix, queue, id, token) then return outcome_recorded(prefix, id, token) and 'failed' or 'lost' end
 local moment = now()
-local stamp = iso(moment)
--- First what may be refused, so that nothing is half done: the registry may be a key of another type.
-if ttl ~= 0 then
-  redis.call('ZADD', registry_key(prefix, 'failed', queue), ttl > 0 and math.floor(moment) + ttl or -1, id)
+local place = retry_job(prefix, queue, id, moment)
+if place then
+  redis.call('HSET', key, 'ended_at', iso(moment))
+  remember_end(prefix, token)
+else
+  enter_failed(prefix, queue, id, moment, ttl)
 end
-local began = end_execution(prefix, worker, queue, id, token) or moment
+local began = end_execution(prefix, worker, queue, id, token, place or 'failed') or moment
 count_run(prefix, worker, 'failed_job_count', moment - began)
-if ttl == 0 then
-  delete_ended_job(prefix, id, token)
-  return 'ok'
-end
-redis.call('HSET', key, 'status', 'failed', 'ended_at', stamp, 'last_heartbeat', stamp)
-record_result(prefix, worker, id, token, 2, 'exc_string', traceback, began, moment, ttl)
-if ttl > 0 then expire_job(prefix, id, ttl) end
-return 'ok'
+if place then return place end
+leave_failed(prefix, worker, id, token, 'failed', 2, traceback, began, moment, ttl)
+return 'failed'

@@ -11,6 +11,7 @@
 -- @include keys
 -- @include clock
 -- @include dates
+-- @include stops
 -- @include job
 -- @include execution
 local key, prefix, worker, queue, id, token = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
@@ -22,10 +23,11 @@ local stamp = iso(moment)
 if ttl ~= 0 then
   redis.call('ZADD', registry_key(prefix, 'finished', queue), ttl > 0 and math.floor(moment) + ttl or '+inf', id)
 end
-local began = end_execution(prefix, worker, queue, id, token) or moment
+local began = end_execution(prefix, worker, queue, id, token, 'finished') or moment
 count_run(prefix, worker, 'successful_job_count', moment - began)
 if ttl == 0 then
-  delete_ended_job(prefix, id, token)
+  delete_job(prefix, id)
+  remember_end(prefix, token)
   return 'ok'
 end
 redis.call('HSET', key, 'status', 'finished', 'ended_at', stamp, 'last_heartbeat', stamp)

@@ -20,5 +20,8 @@ redis.call('HSETNX', key, 'birth', stamp)
 redis.call('HSET', key, 'last_heartbeat', stamp, 'aiorq_boot', boot, unpack(ARGV, 6 + queues))
 redis.call('EXPIRE', key, ttl)
 redis.call('SADD', workers, key)
-for index = 6, 5 + queues do redis.call('SADD', queue_workers_key(prefix, ARGV[index]), key) end
+for index = 6, 5 + queues do
+  redis.call('SADD', queue_workers_key(prefix, ARGV[index]), key)
+  redis.call('SADD', inboxes_key(prefix), worker .. ':' .. ARGV[index])
+end
 return 'ok'

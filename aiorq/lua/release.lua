@@ -1,5 +1,6 @@
 #!lua flags=allow-oom
--- Hand back runs that did not begin: each job returns to the head of its queue as if it had not been claimed.
+-- Hand back runs that did not begin, or were killed at a worker's end: each job returns to the head of its queue as if it
+-- had not been claimed.
 -- started -> queued
 --
 -- KEYS pairs of a worker's inbox and a queue's list; what is in an inbox goes back to the head of its queue too
@@ -8,6 +9,7 @@
 -- @include keys
 -- @include clock
 -- @include dates
+-- @include stops
 -- @include job
 -- @include execution
 local prefix, worker = ARGV[1], ARGV[2]
@@ -15,12 +17,8 @@ local handed = 0
 for index = 3, #ARGV, 3 do
   local queue, id, token = ARGV[index], ARGV[index + 1], ARGV[index + 2]
   -- Where the queue's key is no list the run keeps its place, until its lease ends.
-  if holds(prefix, queue, id, token) and type(redis.pcall('LPUSH', queue_key(prefix, queue), id)) == 'number' then
-    end_execution(prefix, worker, queue, id, token)
-    local key = job_key(prefix, id)
-    redis.call('HSET', key, 'status', 'queued', 'started_at', '', 'last_heartbeat', '', 'worker_name', '')
-    local ttl = tonumber(redis.call('HGET', key, 'ttl') or nil)
-    if ttl and ttl >= 1 and ttl <= 2 ^ 53 then expire_job(prefix, id, math.floor(ttl)) end
+  if holds(prefix, queue, id, token) and put_back(prefix, queue, id) then
+    end_execution(prefix, worker, queue, id, token, 'queued')
     handed = handed + 1
   end
 end

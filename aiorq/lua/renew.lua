@@ -3,29 +3,32 @@
 -- no change of state
 --
 -- KEYS[1] worker
--- ARGV[1] prefix, ARGV[2] worker, ARGV[3] lease (seconds), ARGV[4] ttl of the worker (seconds)
--- then for each run: queue, id, execution id
--- Returns 'known' or 'unknown', then for each run 1, or 0 when it does not hold its place any more: it was taken from
--- the worker.
--- A worker whose entry is gone (expired, flushed) is 'unknown' and registers anew; its leases are renewed all the same.
+-- ARGV[1] prefix, ARGV[2] worker, ARGV[3] its boot, ARGV[4] lease (seconds), ARGV[5] ttl of the worker (seconds)
+-- then for each run: queue, id, execution id, 1 when it has begun (0 otherwise)
+-- Returns 'known' or 'unknown', then the requests to stop runs (execution id, seconds, ...), then for each run 1, or 0
+-- when it does not hold its place any more: it was taken from the worker.
+-- A worker whose entry is gone (expired, flushed), or another's, is 'unknown' and registers anew; its leases are renewed
+-- all the same.
 -- @include keys
 -- @include clock
 -- @include dates
+-- @include stops
 -- @include execution
-local wkey, prefix, worker = KEYS[1], ARGV[1], ARGV[2]
-local lease, worker_ttl = tonumber(ARGV[3]), tonumber(ARGV[4])
+local wkey, prefix, worker, boot = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
+local lease, worker_ttl = tonumber(ARGV[4]), tonumber(ARGV[5])
 local moment = now()
 local stamp, date = epoch(moment), iso(moment)
 local own = worker_executions_key(prefix, worker)
-local alive = redis.call('HEXISTS', wkey, 'birth') == 1
-local reply = {alive and 'known' or 'unknown'}
+local theirs, birth = unpack(redis.call('HMGET', wkey, 'aiorq_boot', 'birth'))
+local alive = birth and theirs == boot
+local reply = {alive and 'known' or 'unknown', redis.call('HGETALL', stops_key(prefix, worker))}
 if alive then
   redis.call('HSET', wkey, 'last_heartbeat', date)
   redis.call('EXPIRE', wkey, worker_ttl)
 end
 local entered = redis.call('EXPIRE', own, worker_ttl) == 1
-for index = 5, #ARGV, 3 do
-  local queue, id, token = ARGV[index], ARGV[index + 1], ARGV[index + 2]
+for index = 6, #ARGV, 4 do
+  local queue, id, token, begun = ARGV[index], ARGV[index + 1], ARGV[index + 2], ARGV[index + 3]
   local held = holds(prefix, queue, id, token)
   if held then
     local execution, executions = execution_key(prefix, id, token), executions_key(prefix, id)
@@ -39,6 +42,7 @@ for index = 5, #ARGV, 3 do
     redis.call('EXPIRE', executions, math.ceil(lease) + 60)
     redis.call('ZADD', registry_key(prefix, 'wip', queue), 'XX', moment + lease, id .. ':' .. token)
     redis.call('HSET', job_key(prefix, id), 'last_heartbeat', date)
+    if begun == '1' then mark_begun(prefix, id, token, stamp, date) end
     if not entered then
       overwrite('SADD', own, id .. ':' .. token)
       redis.call('EXPIRE', own, worker_ttl)

@@ -14,6 +14,8 @@ local theirs, birth, death = unpack(redis.call('HMGET', key, 'aiorq_boot', 'birt
 if birth and theirs ~= boot then return 'taken' end
 redis.call('SREM', workers, key)
 for index = 4, #ARGV do redis.call('SREM', queue_workers_key(prefix, ARGV[index]), key) end
+for index = 4, #ARGV do redis.call('SREM', inboxes_key(prefix), worker .. ':' .. ARGV[index]) end
+if redis.pcall('GET', leader_key(prefix)) == worker then redis.call('DEL', leader_key(prefix)) end
 if birth and not death then
   redis.call('HSET', key, 'death', iso(now()))
   redis.call('EXPIRE', key, 60)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from aiorq.errors import CorruptJobError, DuplicateJobError, NoSuchJobError, StoreError
+from aiorq.errors import CorruptJobError, DuplicateJobError, InvalidJobOperation, NoSuchJobError, StoreError
 from aiorq.record import decode_date
 from aiorq.store.base import Store
 from aiorq.store.transport import Batcher, Value
@@ -186,6 +186,28 @@ async def save(store: Store, job_id: str, fields: Fields, *, create: Fields | No
         return bool(await store.run("save", [store.keys.job(job_id)], mode, *more, *flat))
     except StoreError as error:
         raise _as_corrupt(job_id, error) from error.__cause__
+
+
+async def cancel(store: Store, job_id: str, kept: int) -> None:
+    """Cancel a job in whatever state it is; the process of a run is killed by its worker.
+
+    Args:
+        store: where.
+        job_id: which.
+        kept: seconds to keep it, where it does not say how long it is kept after a failure.
+
+    Raises:
+        NoSuchJobError: there is none.
+        InvalidJobOperation: it is canceled already.
+        CorruptJobError: its key holds something else.
+    """
+    word = await store.run("cancel", [store.keys.job(job_id)], job_id, kept)
+    if word == b"missing":
+        raise NoSuchJobError(job_id)
+    if word == b"unfit":
+        raise CorruptJobError(job_id, "", "does not hold a hash")
+    if word == b"canceled":
+        raise InvalidJobOperation(f"job {job_id!r} cannot be canceled: it is canceled already")
 
 
 async def delete(store: Store, job_ids: Sequence[str]) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from aiorq.store.base import Store
-from aiorq.store.waiting import Waiter
+from aiorq.store.waiting import waiter_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,5 @@ async def wait(store: Store, job_id: str, seconds: float) -> Entry | None:
 
     All waits on one store share a connection; nothing polls.
     """
-    if store.waiter is None:
-        store.waiter = Waiter(store.transport)
-    raw = await store.waiter.wait(store.keys.results(job_id), seconds)
+    raw = await waiter_of(store).wait(store.keys.results(job_id), seconds)
     return None if raw is None else _entry(raw)

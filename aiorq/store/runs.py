@@ -1,13 +1,15 @@
-"""Runs: claiming jobs, keeping their leases, and recording how they ended. Only workers call these."""
+"""Runs: claiming jobs, beginning and keeping them, and recording how they ended. Only workers call these."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from asyncio import Future
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 from aiorq.store.base import Store
-from aiorq.store.transport import Value
+from aiorq.store.transport import Batcher, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +35,29 @@ def new_nonce() -> str:
     return secrets.token_hex(14)
 
 
+class Failed(str, Enum):
+    """What became of a job whose run failed."""
+
+    FOR_GOOD = "failed"
+    QUEUED = "queued"
+    """It has a retry left, and is in its queue again."""
+    SCHEDULED = "scheduled"
+    """It has a retry left, for later."""
+    LOST = "lost"
+    """The run had lost its place: nothing was changed."""
+
+
 async def claim(
-    store: Store, worker: str, queues: Sequence[str], most: int, lease: float, nonce: str | None = None
+    store: Store,
+    worker: str,
+    queues: Sequence[str],
+    most: int,
+    lease: float,
+    nonce: str | None = None,
+    *,
+    requeue_lost: bool = False,
 ) -> list[Claimed] | None:
-    """Take up to `most` jobs, from the first queue first; they come back started and leased.
+    """Take up to `most` jobs, from the first queue first; they come back started and leased, but not begun.
 
     Args:
         store: where.
@@ -46,13 +67,15 @@ async def claim(
         lease: seconds.
         nonce: from `new_nonce`, the same when the claim is asked for again because its answer did not come: it then
             gives what the first one took. None for a claim that is asked for once.
+        requeue_lost: whether jobs that do not say so themselves go back to their queues if the worker is lost.
 
     Returns:
         what was taken, or None while all workers are suspended.
     """
     keys = store.keys
     pairs = [key for queue in queues for key in (keys.inbox(worker, queue), keys.queue(queue))]
-    reply = await store.run("claim", pairs, worker, lease, nonce or new_nonce(), most)
+    on_lost = "requeue" if requeue_lost else ""
+    reply = await store.run("claim", pairs, worker, lease, nonce or new_nonce(), most, on_lost)
     if reply == b"suspended":
         return None
     claimed = []
@@ -63,17 +86,58 @@ async def claim(
     return claimed
 
 
-async def renew(
-    store: Store, worker: str, runs: Sequence[Run], lease: float, worker_ttl: int
-) -> tuple[bool, list[Run]]:
-    """Renew the leases of all runs of a worker and its own heartbeat, in one call.
+def begin(store: Store, worker: str, run: Run) -> Future[bool]:
+    """Take note that a run has begun: if its worker is lost from now on, so is the run.
+
+    It is asked for before this returns to the event loop; runs that begin at the same moment travel together.
 
     Returns:
-        whether Redis still knows the worker, and the runs that were taken from it.
+        whether the run holds its place; it must not go on if it does not.
     """
-    args: list[Value] = [part for run in runs for part in (run.queue, run.job_id, run.token)]
-    known, *held = await store.run("renew", [store.keys.worker(worker)], worker, lease, worker_ttl, *args)
-    return known == b"known", [run for run, holds in zip(runs, held, strict=True) if not holds]
+    batcher = store.batchers.get("begin")
+    if batcher is None:
+
+        async def ask(runs: list[Run]) -> Sequence[bool]:
+            args = [part for run in runs for part in (run.queue, run.job_id, run.token)]
+            return [bool(holds) for holds in await store.run("begin", [store.keys.worker(worker)], *args)]
+
+        batcher = store.batchers["begin"] = Batcher(ask, len)
+    return batcher.add(run)
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """What a worker hears when it renews its leases."""
+
+    known: bool
+    """Whether Redis still knows the worker."""
+    lost: list[Run]
+    """The runs that were taken from it."""
+    stops: dict[str, float | None]
+    """The execution ids that it was asked to stop, with the seconds that they have; None for the worker's own."""
+
+
+async def renew(
+    store: Store, worker: str, boot: str, runs: Mapping[Run, bool], lease: float, worker_ttl: int
+) -> Renewed:
+    """Renew the leases of all runs of a worker and its own heartbeat, in one call.
+
+    Args:
+        store: where.
+        worker: its name.
+        boot: the text that tells its process from every other one.
+        runs: what it holds, and whether each has begun.
+        lease: seconds.
+        worker_ttl: seconds without a heartbeat after which it counts as dead.
+    """
+    args: list[Value] = []
+    for run, begun in runs.items():
+        args += [run.queue, run.job_id, run.token, int(begun)]
+    keys = [store.keys.worker(worker)]
+    known, stops, *held = await store.run("renew", keys, worker, boot, lease, worker_ttl, *args)
+    asked = dict(zip(stops[::2], stops[1::2], strict=True))
+    graces = {token.decode(): float(grace) if grace else None for token, grace in asked.items()}
+    return Renewed(known == b"known", [run for run, holds in zip(runs, held, strict=True) if not holds], graces)
 
 
 async def finish(store: Store, worker: str, run: Run, value: bytes, result_ttl: int) -> bool:
@@ -89,18 +153,23 @@ async def finish(store: Store, worker: str, run: Run, value: bytes, result_ttl: 
     Returns:
         False when the run had lost its place: nothing was changed.
     """
-    return await _end(store, "finish", worker, run, value, result_ttl)
+    return await _end(store, "finish", worker, run, value, result_ttl) == "ok"
 
 
-async def fail(store: Store, worker: str, run: Run, traceback: bytes, failure_ttl: int) -> bool:
-    """Record that a run failed for good; parameters and answer as for `finish`."""
-    return await _end(store, "fail", worker, run, traceback, failure_ttl)
+async def fail(store: Store, worker: str, run: Run, traceback: bytes, failure_ttl: int) -> Failed:
+    """Record that a run failed; a job with retries left gets another. Parameters as for `finish`."""
+    return Failed(await _end(store, "fail", worker, run, traceback, failure_ttl))
 
 
-async def _end(store: Store, script: str, worker: str, run: Run, text: bytes, ttl: int) -> bool:
+async def stop(store: Store, worker: str, run: Run, traceback: bytes, failure_ttl: int) -> bool:
+    """Record that a run was stopped, as somebody asked for; parameters and answer as for `finish`."""
+    return await _end(store, "stop", worker, run, traceback, failure_ttl) == "ok"
+
+
+async def _end(store: Store, script: str, worker: str, run: Run, text: bytes, ttl: int) -> str:
     keys = [store.keys.job(run.job_id)]
-    word = await store.run(script, keys, worker, run.queue, run.job_id, run.token, text, ttl)
-    return bool(word == b"ok")
+    word: bytes = await store.run(script, keys, worker, run.queue, run.job_id, run.token, text, ttl)
+    return word.decode()
 
 
 async def release(store: Store, worker: str, queues: Sequence[str], runs: Sequence[Run] = ()) -> int:

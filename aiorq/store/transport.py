@@ -15,7 +15,7 @@ import logging
 import math
 import random
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
@@ -300,6 +300,39 @@ class Dedicated:
                 return await connection.read_response(disable_decoding=True, timeout=math.inf)
         except (redis_errors.RedisError, OSError) as error:
             raise self._map(error) from error
+
+    async def subscribe(self, channel: str, ping: float) -> AsyncGenerator[bytes | None]:
+        """The messages of a channel; None first, once it is open.
+
+        After `ping` seconds of silence the server is asked whether it is there; without an answer the connection counts
+        as lost.
+
+        Raises:
+            ConnectionLostError: the connection is lost.
+        """
+        connection = self._connection
+        try:
+            async with asyncio.timeout(REPLY_TIMEOUT):
+                await connection.send_packed_command(connection.pack_command(*_encoded(("SUBSCRIBE", channel))))
+            asked = True
+            while True:
+                patience = REPLY_TIMEOUT if asked else ping
+                reply = await connection.read_response(disable_decoding=True, timeout=patience, push_request=True)
+                if reply is None:
+                    if asked:
+                        raise TimeoutError
+                    asked = True
+                    await connection.send_packed_command(connection.pack_command("PING"))
+                    continue
+                asked = False
+                if isinstance(reply, list) and reply[0] == b"subscribe":
+                    yield None
+                elif isinstance(reply, list) and reply[0] == b"message":
+                    yield reply[2]
+        except (redis_errors.RedisError, OSError) as error:
+            raise self._map(error) from error
+        finally:
+            await connection.disconnect()  # it is of no use for anything else now
 
 
 _transports: weakref.WeakKeyDictionary[Redis, Transport] = weakref.WeakKeyDictionary()

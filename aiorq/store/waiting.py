@@ -12,6 +12,7 @@ import logging
 from typing import Any, Final, TypeAlias
 
 from aiorq.errors import AiorqError, ConnectionLostError, StoreError
+from aiorq.store.base import Store
 from aiorq.store.transport import Dedicated, Transport, Value
 
 log = logging.getLogger(__name__)
@@ -142,3 +143,11 @@ class Waiter:
                 for future in self._waiting.pop(stream, ()):
                     if not future.done():
                         future.set_exception(error)
+
+
+def waiter_of(store: Store) -> Waiter:
+    """The waits of a store, which share a connection."""
+    if store.waiter is None:
+        store.waiter = Waiter(store.transport)
+    waiter: Waiter = store.waiter
+    return waiter

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 
 from aiorq.errors import AiorqError, ConnectionLostError, QueueFullError, StoreError
 from aiorq.store import runs, workers
-from aiorq.store.runs import Claimed
+from aiorq.worker.run import Runner
 from aiorq.worker.state import State, Stop, log
 from aiorq.worker.wake import Wakeups
 
@@ -18,13 +17,13 @@ _FRUITLESS = 5  # times that a job was handed over and could not be taken, in a 
 
 
 async def fetch(
-    state: State, begin: Callable[[Claimed], None], *, burst: bool, max_jobs: int | None, max_idle_time: float | None
+    state: State, runner: Runner, *, burst: bool, max_jobs: int | None, max_idle_time: float | None
 ) -> None:
-    """Claim jobs and `begin` each, until the worker is to stop or there is no reason to go on.
+    """Claim jobs and hand them to `runner`, until the worker is to stop or there is no reason to go on.
 
     Args:
         state: of the worker.
-        begin: starts a run; it is in `state.running` until its outcome is written.
+        runner: runs them.
         burst: end as soon as the queues are empty and nothing runs.
         max_jobs: end after that many jobs.
         max_idle_time: end after that many seconds without a job.
@@ -37,18 +36,26 @@ async def fetch(
     async with Wakeups(state.store, options.name, options.queues) as wakeups:
         while state.stop is Stop.NOT:
             changed = state.watch()
-            most = state.free if max_jobs is None else min(state.free, max_jobs - state.claimed)
-            if max_jobs is not None and state.claimed >= max_jobs:
-                log.info("%d jobs were taken, as many as were asked for", state.claimed)
-                return
+            most = state.free + state.ahead
+            if max_jobs is not None:
+                most = min(most, max_jobs - state.claimed)
+                if state.claimed >= max_jobs and not state.waiting:
+                    log.info("%d jobs were taken, as many as were asked for", state.claimed)
+                    return
             if most == 0:
                 await changed.wait()
                 continue
-            nonce = runs.new_nonce()
+            nonce, asked = runs.new_nonce(), time.monotonic()
             try:
                 claimed = await state.persist(
                     lambda most=most, nonce=nonce: runs.claim(  # type: ignore[misc]
-                        state.store, options.name, options.queues, most, options.lease, nonce
+                        state.store,
+                        options.name,
+                        options.queues,
+                        most,
+                        options.lease,
+                        nonce,
+                        requeue_lost=options.requeues_lost,
                     ),
                     "take jobs",
                     until=Stop.WARM,
@@ -64,9 +71,11 @@ async def fetch(
                 continue
             state.claimed += len(claimed)
             fruitless = fruitless + 1 if woken and not claimed else 0
-            for claim in claimed:
-                begin(claim)
+            runner.take(claimed, asked)
             if len(claimed) == most:
+                continue
+            if state.free == 0:  # more was asked for than may run
+                await changed.wait()
                 continue
             if burst:
                 if not state.running:

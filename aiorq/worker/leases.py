@@ -1,4 +1,8 @@
-"""Keeping what runs: one script call renews the leases of all runs of a worker and its heartbeat."""
+"""Keeping what runs: one script call renews the leases of all runs of a worker and its heartbeat.
+
+A run whose lease could not be renewed for nearly its length is killed here, by this machine's clock: another worker may
+soon start the job, and must find it at rest.
+"""
 
 from __future__ import annotations
 
@@ -10,49 +14,103 @@ from typing import Final
 from aiorq.errors import AiorqError, WorkerExistsError
 from aiorq.execution.forking import ForkExecutor
 from aiorq.store import runs
-from aiorq.worker.run import LEASE_LOST
-from aiorq.worker.state import State, Stop, log
+from aiorq.worker.run import FENCED, LEASE_LOST, Runner
+from aiorq.worker.state import Active, State, Stop, log
 
 IDLE_HEARTBEAT: Final = 30.0
 """Seconds between heartbeats while nothing runs."""
+RENEWALS: Final = 6
+"""Renewals within a lease, so that a server which is silent for two thirds of it costs nothing."""
+MARGIN: Final = 0.1
+"""Part of a lease before whose end what could not be renewed is killed."""
 
 
-async def keep_leases(state: State, executor: ForkExecutor, register: Callable[[], Awaitable[None]]) -> None:
-    """Renew three times within each lease while jobs run, and every 30 s otherwise, until cancelled.
+class Leases:
+    """The leases and the heartbeat of one worker."""
 
-    A run that another worker took, or whose job was deleted, is killed. A worker that Redis forgot is entered anew.
-    """
-    options = state.options
-    renewed = time.monotonic()
-    while True:
-        # Looked at often enough that a run which begins between two heartbeats is renewed in time.
-        await asyncio.sleep(min(options.lease / 3, IDLE_HEARTBEAT))
-        if not state.running and time.monotonic() - renewed < IDLE_HEARTBEAT:
-            continue
-        numbers = dict(state.running)
-        held = list(numbers.values())
-        try:
-            known, lost = await state.persist(
-                lambda held=held: runs.renew(  # type: ignore[misc]
-                    state.store, options.name, held, options.lease, options.worker_ttl + 60
-                ),
-                "renew leases",
-            )
-        except AiorqError as error:
-            log.debug("ending without leases: %s", error)
-            return
-        renewed = time.monotonic()
-        for number, run in numbers.items():
-            if run in lost and number in state.running:
-                log.warning("%s: job %s is killed: %s", run.queue, run.job_id, LEASE_LOST, extra={"job_id": run.job_id})
-                executor.kill(number, LEASE_LOST)
-        if not known:
+    def __init__(
+        self, state: State, executor: ForkExecutor, runner: Runner, boot: str, register: Callable[[], Awaitable[None]]
+    ) -> None:
+        """Keep what runs in `state`.
+
+        Args:
+            state: of the worker.
+            executor: has the processes of the runs.
+            runner: is told which runs are to be stopped.
+            boot: the text that tells the worker's process from every other one.
+            register: enters the worker anew.
+        """
+        self._state = state
+        self._executor = executor
+        self._runner = runner
+        self._boot = boot
+        self._register = register
+        self._renewed = time.monotonic()
+
+    async def keep(self) -> None:
+        """Renew six times within each lease while jobs run, and every 30 s otherwise, until cancelled."""
+        state = self._state
+        while True:
+            # Looked at often enough that a run which begins between two heartbeats is renewed in time.
+            await asyncio.sleep(min(state.options.lease / RENEWALS, IDLE_HEARTBEAT))
+            if not state.running and time.monotonic() - self._renewed < IDLE_HEARTBEAT:
+                continue
+            try:
+                await self.renew()
+            except AiorqError as error:
+                log.debug("ending without leases: %s", error)
+                return
+
+    async def renew(self) -> None:
+        """Renew now, and obey what the answer says: a run that was taken from this worker is killed, one that somebody
+        wants to be stopped is stopped, and a worker that Redis forgot is entered anew.
+
+        Raises:
+            AiorqError: Redis cannot be asked, and the worker is to end.
+        """
+        state, options = self._state, self._state.options
+        held: dict[int, Active] = {}
+        began = 0.0
+
+        def call() -> Awaitable[runs.Renewed]:
+            nonlocal held, began
+            held, began = dict(state.running), time.monotonic()
+            begun = {active.run: active.begun for active in held.values()}
+            return runs.renew(state.store, options.name, self._boot, begun, options.lease, options.worker_ttl + 60)
+
+        answer = await state.persist(call, "renew leases")
+        self._renewed = began
+        lost = set(answer.lost)
+        for number, active in held.items():
+            if number not in state.running:
+                continue
+            if active.run not in lost:
+                active.leased = max(active.leased, began)
+            else:
+                self._condemn(number, active, LEASE_LOST)
+        for token, grace in answer.stops.items():
+            self._runner.stop(token, grace)
+        if not answer.known:
             log.warning("Redis does not know this worker (any more); it is entered anew")
             try:
-                await state.persist(register, "enter the worker")
+                await state.persist(self._register, "enter the worker")
             except WorkerExistsError as error:
                 log.error("%s; this one ends", error)
                 state.request_stop(Stop.WARM)
-            except AiorqError as error:
-                log.debug("ending without an entry: %s", error)
-                return
+
+    async def fence(self) -> None:
+        """Kill what could not be renewed for nearly a lease, until cancelled."""
+        state, lease = self._state, self._state.options.lease
+        while True:
+            await asyncio.sleep(lease * MARGIN / 2)
+            now = time.monotonic()
+            for number, active in list(state.running.items()):
+                if now - active.leased > lease * (1 - MARGIN):
+                    self._condemn(number, active, FENCED)
+
+    def _condemn(self, number: int, active: Active, why: str) -> None:
+        if active.condemned or not self._runner.condemn(number, why):
+            return
+        active.condemned = True
+        run = active.run
+        log.warning("%s: job %s is killed: %s", run.queue, run.job_id, why, extra={"job_id": run.job_id})

@@ -9,9 +9,13 @@ from typing import Final
 from uuid import uuid4
 
 from aiorq.keys import check_queue_name
-from aiorq.options import DEFAULT_RESULT_TTL
+from aiorq.options import DEFAULT_RESULT_TTL, check_on_lost
 
 MAX_CONCURRENCY: Final = 1000
+STOP_GRACE: Final = 2.0
+"""Seconds that a job has to end by itself when it is stopped and nothing else is said."""
+REAP_INTERVAL: Final = 2.0
+"""Seconds between two looks for expired leases, at most; half a lease where that is less."""
 _NAME: Final = re.compile(r"[^\s\x00-\x1f\x7f:]{1,200}")
 
 
@@ -35,6 +39,17 @@ class WorkerOptions:
     """Modules that are imported once, before jobs are forked."""
     path: tuple[str, ...] = ()
     """Folders that are searched for modules first."""
+    reap_interval: float | None = None
+    """Seconds between two looks for expired leases; None for 2, or half a lease where that is less."""
+    on_lost: str = "fail"
+    """What becomes of a job that does not say so itself if its worker is lost while it runs: `fail`, or `requeue`,
+    three times at most. One that has not begun always goes back."""
+    stop_grace: float = STOP_GRACE
+    """Seconds that a job has to end by itself when it is stopped and the request does not say."""
+    shutdown_timeout: float | None = None
+    """Seconds that jobs may go on after the first request to end; then they are killed and put back. None for ever."""
+    max_memory: int = 0
+    """Bytes of data that the process of a job may have which does not say so itself; 0 for no limit."""
 
     def __post_init__(self) -> None:
         """Check every setting."""
@@ -52,10 +67,29 @@ class WorkerOptions:
             raise ValueError(f"concurrency must be 1 to {MAX_CONCURRENCY}, not {self.concurrency}")
         if not 1 <= self.lease <= 600:  # NaN fails too
             raise ValueError(f"lease must be 1 to 600 seconds, not {self.lease}")
+        if self.reap_interval is not None and not 0.05 <= self.reap_interval <= 600:
+            raise ValueError(f"reap_interval must be 0.05 to 600 seconds, not {self.reap_interval}")
+        check_on_lost(self.on_lost)
+        if not 0 <= self.stop_grace <= 3600:
+            raise ValueError(f"stop_grace must be 0 to 3600 seconds, not {self.stop_grace}")
+        if self.shutdown_timeout is not None and not 0 <= self.shutdown_timeout <= 86_400:
+            raise ValueError(f"shutdown_timeout must be 0 to 86400 seconds, not {self.shutdown_timeout}")
+        if self.max_memory < 0:
+            raise ValueError(f"max_memory must be a number of bytes, not {self.max_memory}")
         if self.worker_ttl < 1:
             raise ValueError(f"worker_ttl must be at least 1 second, not {self.worker_ttl}")
         if self.default_result_ttl < -1:
             raise ValueError(f"default_result_ttl must be -1 or more, not {self.default_result_ttl}")
+
+    @property
+    def requeues_lost(self) -> bool:
+        """Whether jobs that do not say so themselves are put back if this worker is lost."""
+        return self.on_lost == "requeue"
+
+    @property
+    def seconds_between_reaps(self) -> float:
+        """How often expired leases are looked for."""
+        return min(REAP_INTERVAL, self.lease / 2) if self.reap_interval is None else self.reap_interval
 
 
 def random_name() -> str:

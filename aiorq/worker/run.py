@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from aiorq.errors import AiorqError, HorseTerminatedError, JobTimeoutException
@@ -13,37 +18,169 @@ from aiorq.execution.outcome import Lost, NotBegun, Outcome, Raised, Returned
 from aiorq.options import DEFAULT_FAILURE_TTL, DEFAULT_TIMEOUT, MAX_SECONDS
 from aiorq.record import JobRecord
 from aiorq.store import runs
-from aiorq.store.runs import Claimed, Run
-from aiorq.worker.state import State, Stop, log
+from aiorq.store.runs import Claimed, Failed, Run
+from aiorq.worker.state import Active, State, Stop, log
 
 _CALL: Final = re.compile(r"([\w.<>]{1,200})\(")
 KILLED_AT_STOP: Final = "the worker was stopped"
 """Why a run is killed that is handed back afterwards."""
-LEASE_LOST: Final = "another worker took the job, or it was deleted"
+LEASE_LOST: Final = "it was canceled, deleted or taken by another worker"
 """Why a run is killed whose outcome would be refused."""
+FENCED: Final = "its lease could not be renewed in time, and another worker may take it"
+"""Why a run is killed whose outcome may be refused; whoever finds the expired lease decides what becomes of the job."""
+STOPPED: Final = "it was asked to stop"
+"""Why a run is ended that is then recorded as stopped."""
+KILLED_ON_COMMAND: Final = "a command told the worker to kill it"
+"""Why a run is killed that then fails."""
 _NOT_BEGUN_PAUSE: Final = 0.5
 """Seconds before a job is put back for which there was no process: the next one will not be there at once either."""
 _REFUSALS: Final = 5
 """How many times Redis may refuse an outcome before the worker goes on without it."""
+_BRISK: Final = 0.02
+"""Seconds within which runs must end for jobs to be claimed ahead: a round trip to Redis is then worth saving."""
+_BRISK_RUNS: Final = 3
+"""How many runs in a row must have been as brisk."""
+_AHEAD: Final = 0.05
+"""Seconds that a job which was claimed ahead waits at most; then it is put back for others to take."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    number: int
+    claimed: Claimed
+    since: float
 
 
 class Runner:
-    """Runs claimed jobs on an executor and records how they end."""
+    """Runs claimed jobs on an executor and records how they end.
 
-    def __init__(self, state: State, executor: ForkExecutor) -> None:
-        """Run for the worker of `state`."""
+    While jobs are brisk, as many again as may run are claimed ahead: the next one begins in the moment in which one
+    ends, and not a round trip later. They have not begun for anybody who looks, and are put back if it takes too long.
+    """
+
+    def __init__(self, state: State, executor: ForkExecutor, tasks: asyncio.TaskGroup) -> None:
+        """Run for the worker of `state`; each run is one of `tasks`."""
         self._state = state
         self._executor = executor
+        self._tasks = tasks
+        self._waiting: deque[_Waiting] = deque()
+        self._executing: set[int] = set()
+        self._brisk = 0
+        self._timer: asyncio.TimerHandle | None = None
 
-    def admit(self, claimed: Claimed) -> int:
-        """Take note of a run; it counts as running from now on."""
-        number = self._executor.next_number()
-        self._state.running[number] = claimed.run
+    def take(self, claims: Sequence[Claimed], leased: float) -> None:
+        """Run jobs that were claimed, as far as there is room, and let the others wait for their turn.
+
+        Args:
+            claims: what was claimed; it counts as running from now on.
+            leased: when the claim was sent (`time.monotonic`).
+        """
+        for claimed in claims:
+            number = self._executor.next_number()
+            self._state.running[number] = Active(claimed.run, leased)
+            self._waiting.append(_Waiting(number, claimed, time.monotonic()))
+        self._go_on()
+        if self._waiting and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_AHEAD, self._put_back_late)
+
+    def stop(self, token: str, grace: float | None) -> None:
+        """Stop a run; what is not (or no longer) there is left alone.
+
+        Args:
+            token: its execution id.
+            grace: seconds that it has to end by itself; None for the worker's own.
+        """
+        state = self._state
+        number = next((number for number, active in state.running.items() if active.run.token == token), None)
+        if number is None:
+            return
+        active = state.running[number]
+        if not active.stopped:
+            run = active.run
+            log.warning("%s: job %s is to stop", run.queue, run.job_id, extra={"job_id": run.job_id})
+        active.stopped = True
+        waiting = self._withdraw(number)
+        if waiting is not None:
+            self._start(waiting)  # it ends before it begins
+        elif number in self._executing:
+            self._executor.stop(number, STOPPED, state.options.stop_grace if grace is None else grace)
+
+    def kill_all(self, why: str = KILLED_ON_COMMAND) -> None:
+        """Kill the processes of all runs."""
+        for number in list(self._executing):
+            self._executor.kill(number, why)
+
+    def condemn(self, number: int, why: str) -> bool:
+        """End a run without an outcome; False when it has one already, which is being written."""
+        if self._withdraw(number) is not None:
+            self._state.claimed -= 1
+            self._state.end(number)
+            self._settle_ahead()
+            return True
+        if number in self._executing:
+            self._executor.kill(number, why)
+            return True
+        return False
+
+    def put_back_waiting(self) -> None:
+        """Put back every job that waits for its turn."""
+        if self._waiting:
+            waiting, self._waiting = list(self._waiting), deque()
+            self._tasks.create_task(self._put_back(waiting), name="aiorq put back")
+        self._settle_ahead()
+
+    def _withdraw(self, number: int) -> _Waiting | None:
+        for waiting in self._waiting:
+            if waiting.number == number:
+                self._waiting.remove(waiting)
+                return waiting
+        return None
+
+    def _put_back_late(self) -> None:
+        self._timer = None
+        now = time.monotonic()
+        if self._waiting and now - self._waiting[0].since >= _AHEAD:
+            self._brisk = 0
+            self.put_back_waiting()
+        elif self._waiting:
+            due = self._waiting[0].since + _AHEAD - now
+            self._timer = asyncio.get_running_loop().call_later(due, self._put_back_late)
+
+    async def _put_back(self, waiting: Sequence[_Waiting]) -> None:
+        state = self._state
+        back = [entry.claimed.run for entry in waiting]
+        try:
+            await state.persist(
+                lambda: runs.release(state.store, state.options.name, [], back),
+                f"put back {len(back)} jobs",
+                refusals=_REFUSALS,
+            )
+        except AiorqError as error:
+            log.error("jobs that wait for their turn cannot be put back: %s", error)
+        for entry in waiting:
+            state.claimed -= 1
+            state.end(entry.number)
+        state.notify()
+
+    def _go_on(self) -> None:
+        """Start what waits, as far as there is room."""
+        while self._waiting and self._state.free > 0:
+            self._start(self._waiting.popleft())
+        self._settle_ahead()
+
+    def _start(self, waiting: _Waiting) -> None:
         self._state.busy += 1
-        return number
+        run = self._run(waiting.number, waiting.claimed)
+        self._tasks.create_task(run, name=f"aiorq run {waiting.number}")
 
-    async def run(self, number: int, claimed: Claimed) -> None:
-        """Run a job that was admitted, and write its outcome however long Redis takes.
+    def _settle_ahead(self) -> None:
+        state = self._state
+        state.waiting = len(self._waiting)
+        brisk = self._brisk >= _BRISK_RUNS and state.stop is Stop.NOT
+        state.ahead = state.options.concurrency - state.waiting if brisk else 0
+
+    async def _run(self, number: int, claimed: Claimed) -> None:
+        """Run a job and write its outcome however long Redis takes.
 
         What goes wrong is the trouble of this job alone. A run that is cancelled stays in `state.running`: it is to be
         handed back.
@@ -57,9 +194,13 @@ class Runner:
                 outcome = await self._execute(number, claimed, record, extra)
             finally:
                 # The next job is claimed in the round trip that writes this outcome.
+                seconds = time.monotonic() - began
+                self._executing.discard(number)
+                self._brisk = self._brisk + 1 if seconds <= _BRISK else 0
                 state.busy -= 1
+                self._go_on()
                 state.notify()
-            await self._commit(run, record, outcome, time.monotonic() - began, extra)
+            await self._commit(run, record, outcome, seconds, extra)
         except AiorqError as error:
             log.error("%s: the outcome of job %s is not recorded: %s", run.queue, run.job_id, error, extra=extra)
         except Exception:  # noqa: BLE001 - the other jobs go on
@@ -67,18 +208,40 @@ class Runner:
         state.end(number)
 
     async def _execute(self, number: int, claimed: Claimed, record: JobRecord, extra: dict[str, str]) -> Outcome:
-        run = claimed.run
+        run, state = claimed.run, self._state
         # Reading `meta` is up to the job: with pickle it would run code of whoever enqueued it, here.
         fields = {name: value for name, value in claimed.fields.items() if name != b"meta"}
         try:
             record.decode(fields)
         except AiorqError as error:
             return Raised(summarize(error), encode_text(f"{type(error).__name__}: {error}\n"))
-        if self._state.stop is not Stop.NOT:
+        active = state.running[number]
+        if active.stopped:
+            return Lost(why=STOPPED)
+        if state.stop is not Stop.NOT:
             return NotBegun("the worker is to stop")
         log.info("%s: %s (%s)", run.queue, _function(record), run.job_id, extra=extra)
+        active.begun = True
+        self._executing.add(number)
+        # Said before the process is asked for: whoever finds the job after this worker's sudden end takes it for begun
+        # if it may have, and puts it back if it has not.
+        runs.begin(state.store, state.options.name, run).add_done_callback(partial(self._on_begun, number))
         order = Order(number, run.job_id, run.token, _timeout(record), claimed.fields)
-        return await self._executor.execute(order)
+        outcome = await self._executor.execute(order)
+        if isinstance(outcome, NotBegun):
+            active.begun = False
+        return outcome
+
+    def _on_begun(self, number: int, answer: asyncio.Future[bool]) -> None:
+        if answer.cancelled():
+            return
+        error = answer.exception()
+        if error is not None:
+            log.debug("the beginning of a run is said by the next renewal: %s", error)
+        elif not answer.result() and number in self._executing:
+            active = self._state.running[number]
+            active.condemned = True
+            self._executor.kill(number, LEASE_LOST)
 
     async def _commit(
         self, run: Run, record: JobRecord, outcome: Outcome, seconds: float, extra: dict[str, str]
@@ -87,43 +250,58 @@ class Runner:
         store, worker = state.store, state.options.name
         extra = extra | {"duration_ms": str(round(seconds * 1000))}
         name = _function(record)
-        if isinstance(outcome, Lost) and outcome.why == LEASE_LOST:
+        failure_ttl = DEFAULT_FAILURE_TTL if record.failure_ttl is None else record.failure_ttl
+        if isinstance(outcome, Lost) and outcome.why in {LEASE_LOST, FENCED}:
             return
         if isinstance(outcome, NotBegun) or (isinstance(outcome, Lost) and outcome.why == KILLED_AT_STOP):
-            reason = outcome.reason if isinstance(outcome, NotBegun) else outcome.why
-            log.warning("%s: %s is put back (%s): %s", run.queue, name, run.job_id, reason, extra=extra)
-            if isinstance(outcome, NotBegun):
-                state.claimed -= 1
-                await state.pause(_NOT_BEGUN_PAUSE)
-            await state.persist(
-                lambda: runs.release(store, worker, [], [run]), f"put back job {run.job_id}", refusals=_REFUSALS
-            )
+            await self._hand_back(run, name, outcome, extra)
             return
-        if isinstance(outcome, Returned):
+        if isinstance(outcome, Lost) and outcome.why == STOPPED:
+            text = encode_text("the job was stopped, as somebody had asked\n")
+            what = f"record the stop of job {run.job_id}"
+            held = await state.persist(
+                lambda: runs.stop(store, worker, run, text, failure_ttl), what, refusals=_REFUSALS
+            )
+            if held:
+                log.warning("%s: %s stopped after %.3f s (%s)", run.queue, name, seconds, run.job_id, extra=extra)
+        elif isinstance(outcome, Returned):
             result_ttl = state.options.default_result_ttl if record.result_ttl is None else record.result_ttl
             if outcome.warning:
                 log.warning("%s: %s (%s): %s", run.queue, name, run.job_id, outcome.warning, extra=extra)
+            what = f"record the result of job {run.job_id}"
             held = await state.persist(
-                lambda: runs.finish(store, worker, run, outcome.value, result_ttl),
-                f"record the result of job {run.job_id}",
-                refusals=_REFUSALS,
+                lambda: runs.finish(store, worker, run, outcome.value, result_ttl), what, refusals=_REFUSALS
             )
             if held:
                 log.info("%s: %s finished in %.3f s (%s)", run.queue, name, seconds, run.job_id, extra=extra)
         else:
             failed = _as_raised(outcome, record)
-            failure_ttl = DEFAULT_FAILURE_TTL if record.failure_ttl is None else record.failure_ttl
-            held = await state.persist(
-                lambda: runs.fail(store, worker, run, failed.traceback, failure_ttl),
-                f"record the failure of job {run.job_id}",
-                refusals=_REFUSALS,
+            what = f"record the failure of job {run.job_id}"
+            became = await state.persist(
+                lambda: runs.fail(store, worker, run, failed.traceback, failure_ttl), what, refusals=_REFUSALS
             )
+            held = became is not Failed.LOST
             if held:
-                text = "%s: %s failed after %.3f s (%s): %s"
-                log.warning(text, run.queue, name, seconds, run.job_id, failed.summary, extra=extra)
+                again = {Failed.QUEUED: "; it is tried again", Failed.SCHEDULED: "; it is tried again later"}
+                text_ = "%s: %s failed after %.3f s (%s): %s%s"
+                said = (failed.summary, again.get(became, ""))
+                log.warning(text_, run.queue, name, seconds, run.job_id, *said, extra=extra)
         if not held:
-            text = "%s: the outcome of %s (%s) is not recorded: %s"
-            log.warning(text, run.queue, name, run.job_id, LEASE_LOST, extra=extra)
+            refused = "%s: the outcome of %s (%s) is not recorded: %s"
+            log.warning(refused, run.queue, name, run.job_id, LEASE_LOST, extra=extra)
+
+    async def _hand_back(self, run: Run, name: str, outcome: NotBegun | Lost, extra: dict[str, str]) -> None:
+        state = self._state
+        reason = outcome.reason if isinstance(outcome, NotBegun) else outcome.why
+        log.warning("%s: %s is put back (%s): %s", run.queue, name, run.job_id, reason, extra=extra)
+        if isinstance(outcome, NotBegun):
+            state.claimed -= 1
+            await state.pause(_NOT_BEGUN_PAUSE)
+        await state.persist(
+            lambda: runs.release(state.store, state.options.name, [], [run]),
+            f"put back job {run.job_id}",
+            refusals=_REFUSALS,
+        )
 
 
 def _as_raised(outcome: Raised | Lost, record: JobRecord) -> Raised:

@@ -8,6 +8,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, TypeVar
 
@@ -32,6 +33,21 @@ class Stop(IntEnum):
     """Kill what runs and hand it back."""
 
 
+@dataclass(slots=True)
+class Active:
+    """A run of this worker, from its claim to the moment its outcome is written."""
+
+    run: Run
+    leased: float
+    """When its lease was last known to begin anew, by this machine's clock (`time.monotonic`)."""
+    begun: bool = False
+    """Whether a process was asked to run it."""
+    stopped: bool = False
+    """Whether somebody asked for it to be stopped."""
+    condemned: bool = False
+    """Whether it was killed since its outcome would be refused, or could be."""
+
+
 class State:
     """The shared state of one worker. Only code in the worker's event loop changes it."""
 
@@ -39,12 +55,16 @@ class State:
         """Begin with nothing running."""
         self.options = options
         self.store = store
-        self.running: dict[int, Run] = {}
+        self.running: dict[int, Active] = {}
         """Number of a run -> the run, from its claim to the moment its outcome is written."""
         self.busy = 0
         """How many of them have a process: a run whose outcome is known makes room before it is written."""
+        self.ahead = 0
+        """How many more jobs may be claimed beyond those that may run now: their turn comes at once."""
         self.claimed = 0
-        """How many runs were ever claimed."""
+        """How many runs were ever claimed, those that were put back before they began not counted."""
+        self.waiting = 0
+        """How many of them wait for their turn."""
         self.idle_since = time.monotonic()
         """When the last run ended."""
         self.heeds_ends = False

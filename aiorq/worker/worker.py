@@ -35,10 +35,11 @@ from aiorq.serializers import Serializer, resolve_serializer, serializer_path
 from aiorq.store import runs, workers
 from aiorq.store.base import Store, store_of
 from aiorq.store.connection import describe
-from aiorq.store.runs import Claimed
+from aiorq.worker.commands import obey
 from aiorq.worker.fetch import fetch
-from aiorq.worker.leases import keep_leases
-from aiorq.worker.options import WorkerOptions, as_names, random_name
+from aiorq.worker.leases import Leases
+from aiorq.worker.options import STOP_GRACE, WorkerOptions, as_names, random_name
+from aiorq.worker.reap import look_after
 from aiorq.worker.run import KILLED_AT_STOP, Runner
 from aiorq.worker.state import State, Stop, log
 
@@ -60,6 +61,11 @@ class Worker:
         worker_ttl: int = 420,
         serializer: object | None = None,
         prefix: str | None = None,
+        reap_interval: float | None = None,
+        on_lost: str = "fail",
+        stop_grace: float = STOP_GRACE,
+        shutdown_timeout: float | None = None,
+        max_memory: int = 0,
     ) -> None:
         """Describe a worker; `work` or `run` starts it.
 
@@ -75,6 +81,14 @@ class Worker:
             worker_ttl: seconds without a heartbeat after which the worker counts as dead.
             serializer: that of the queues; None for that of the first queue object, else pickle.
             prefix: of all keys; None for the environment's.
+            reap_interval: seconds between two looks for jobs whose workers are gone, on all queues; None for 2, or half
+                a lease where that is less. One worker looks at a time.
+            on_lost: what becomes of a job that does not say so itself if this worker is lost while the job runs: `fail`
+                (or a retry, where it has any left), or `requeue`, three times at most.
+            stop_grace: seconds that a job which is stopped has to end by itself, where the request does not say.
+            shutdown_timeout: seconds that jobs may go on once the worker is to end; then they are killed and put back.
+                None for as long as they take.
+            max_memory: bytes of data that the process of a job may have which does not say so itself; 0 for no limit.
 
         Raises:
             ValueError: a setting out of range, a queue named twice, a serializer that is unknown, or that the processes
@@ -92,6 +106,11 @@ class Worker:
             default_result_ttl=default_result_ttl,
             preload=as_names(preload),
             path=as_names(path),
+            reap_interval=reap_interval,
+            on_lost=on_lost,
+            stop_grace=stop_grace,
+            shutdown_timeout=shutdown_timeout,
+            max_memory=max_memory,
         )
         self.serializer = resolve_serializer(serializer) if serializer or first is None else first.serializer
         self._connection = connection if connection is not None or first is None else first._connection
@@ -217,24 +236,24 @@ class Worker:
         if not await self._start(state, executor):
             return
         self._greet(state.store)
-        runner = Runner(state, executor)
         async with asyncio.TaskGroup() as group:
-            duties = [
-                group.create_task(keep_leases(state, executor, lambda: self._register(state)), name="aiorq leases"),
-                group.create_task(self._kill_at_cold_stop(state, executor), name="aiorq cold stop"),
-            ]
             async with asyncio.TaskGroup() as running:
-
-                def begin(claimed: Claimed) -> None:
-                    number = runner.admit(claimed)
-                    running.create_task(runner.run(number, claimed), name=f"aiorq run {number}")
-
-                await fetch(state, begin, burst=burst, max_jobs=max_jobs, max_idle_time=max_idle_time)
+                runner = Runner(state, executor, running)
+                leases = Leases(state, executor, runner, self._boot, lambda: self._register(state))
+                duties = {
+                    "leases": leases.keep(),
+                    "fence": leases.fence(),
+                    "commands": obey(state, runner, leases),
+                    "reaper": look_after(state),
+                    "end": self._end_runs(state, runner),
+                }
+                tasks = [group.create_task(duty, name=f"aiorq {name}") for name, duty in duties.items()]
+                await fetch(state, runner, burst=burst, max_jobs=max_jobs, max_idle_time=max_idle_time)
                 if state.running:
                     waiting = "waiting for %d jobs to end; a second signal kills them and puts them back"
                     log.info(waiting, len(state.running))
-            for duty in duties:
-                duty.cancel()
+            for task in tasks:
+                task.cancel()
 
     @staticmethod
     async def _start(state: State, executor: ForkExecutor) -> bool:
@@ -252,12 +271,16 @@ class Worker:
             await asyncio.wait([starting, stopping])
 
     @staticmethod
-    async def _kill_at_cold_stop(state: State, executor: ForkExecutor) -> None:
+    async def _end_runs(state: State, runner: Runner) -> None:
+        """Put back what has not begun when the worker is to end, and kill what takes too long."""
+        await state.pause(None)
+        runner.put_back_waiting()
+        await state.pause(state.options.shutdown_timeout, Stop.COLD)
+        if state.stop is not Stop.COLD and state.running:
+            log.warning("%d jobs did not end in time; they are killed and put back", len(state.running))
         while True:
             changed = state.watch()
-            if state.stop is Stop.COLD:
-                for number in list(state.running):
-                    executor.kill(number, KILLED_AT_STOP)
+            runner.kill_all(KILLED_AT_STOP)
             await changed.wait()
 
     async def _register(self, state: State) -> None:
@@ -276,7 +299,8 @@ class Worker:
     async def _retire(self, state: State) -> None:
         # Runs are left only where the worker was cancelled, not told to stop; their processes are dead by now.
         try:
-            await runs.release(state.store, self.name, self.options.queues, list(state.running.values()))
+            left = [active.run for active in state.running.values()]
+            await runs.release(state.store, self.name, self.options.queues, left)
             await workers.retire(state.store, self.name, self._boot, self.options.queues)
         except AiorqError as error:
             log.warning("cannot sign off: %s", error)

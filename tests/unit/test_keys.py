@@ -30,6 +30,10 @@ RQ_NAMES = {
     "worker": "rq:worker:A0",
     "worker_executions": "rq:worker:A0:executions",
     "suspended": "rq:suspended",
+    "intermediate": "rq:queue:A0:intermediate",
+    "first_seen": "rq:queue:A0:intermediate:first_seen:A1",
+    "scheduler_lock": "rq:scheduler-lock:A0",
+    "channel": "rq:pubsub:A0",
 }
 
 

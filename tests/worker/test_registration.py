@@ -25,7 +25,8 @@ from aiorq.record import decode_date
 from aiorq.server import EmbeddedServer
 from aiorq.store.base import store_of
 from aiorq.store.runs import Run
-from aiorq.worker.leases import keep_leases
+from aiorq.worker.leases import Leases
+from aiorq.worker.run import Runner
 from aiorq.worker.options import WorkerOptions
 from aiorq.worker.state import State, Stop
 from tests.execution.processes import Fifo
@@ -188,7 +189,9 @@ class TestHeartbeat:
             raise WorkerExistsError("there is a live worker named 'the-worker'")
 
         executor = ForkExecutor(Settings(Context("the-worker", "pickle", "rq", {}), [], []))
-        keeping = asyncio.create_task(keep_leases(state, executor, register))
+        async with asyncio.TaskGroup() as tasks:
+            leases = Leases(state, executor, Runner(state, executor, tasks), "boot", register)
+            keeping = asyncio.create_task(leases.keep())
         async with asyncio.timeout(10):
             await state.watch().wait()
         assert state.stop is Stop.WARM

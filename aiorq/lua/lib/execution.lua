@@ -1,6 +1,6 @@
 -- A run of a job: its token is the execution id, its lease the score in `wip`.
 -- The zset of executions and the execution's hash outlive the lease by a minute, so that RQ's readers never see one
--- without the other.
+-- without the other. A job that was claimed and whose run has not begun yet has the token in its field `aiorq_held`.
 
 -- Write to a key that is ours alone; what holds something else there is garbage and is replaced.
 local function overwrite(command, key, ...)
@@ -12,7 +12,7 @@ local function overwrite(command, key, ...)
 end
 
 -- False when the registry of what runs cannot be written: nothing was changed.
-local function begin_execution(prefix, worker, queue, id, token, now_seconds, lease)
+local function enter_execution(prefix, worker, queue, id, token, now_seconds, lease, on_lost)
   local execution = execution_key(prefix, id, token)
   local executions = executions_key(prefix, id)
   local stamp = epoch(now_seconds)
@@ -20,6 +20,7 @@ local function begin_execution(prefix, worker, queue, id, token, now_seconds, le
   if type(entered) == 'table' then return false end
   redis.call('HSET', execution, 'id', token, 'job_id', id, 'created_at', stamp, 'last_heartbeat', stamp,
     'worker_name', worker)
+  if on_lost ~= '' then redis.call('HSET', execution, 'aiorq_on_lost', on_lost) end
   redis.call('EXPIRE', execution, math.ceil(lease) + 60)
   overwrite('ZADD', executions, now_seconds + lease + 60, token)
   redis.call('EXPIRE', executions, math.ceil(lease) + 60)
@@ -33,14 +34,25 @@ local function holds(prefix, queue, id, token)
     and redis.call('TYPE', job_key(prefix, id)).ok == 'hash'
 end
 
+-- Take note that a run has begun, now; the second time it changes nothing.
+local function mark_begun(prefix, id, token, stamp, date)
+  local key = job_key(prefix, id)
+  if redis.call('HGET', key, 'aiorq_held') == token then
+    redis.call('HDEL', key, 'aiorq_held')
+    redis.call('HSET', key, 'started_at', date)
+    redis.call('HSET', execution_key(prefix, id, token), 'created_at', stamp)
+  end
+end
+
 -- Take a run off the books; returns when it began, in seconds, or nil where that is not known.
-local function end_execution(prefix, worker, queue, id, token)
+local function end_execution(prefix, worker, queue, id, token, word)
   local execution = execution_key(prefix, id, token)
   local began = redis.pcall('HGET', execution, 'created_at')
   redis.call('DEL', execution)
   redis.pcall('ZREM', executions_key(prefix, id), token)
   redis.call('ZREM', registry_key(prefix, 'wip', queue), id .. ':' .. token)
   redis.pcall('SREM', worker_executions_key(prefix, worker), id .. ':' .. token)
+  answer_stop(prefix, worker, token, word)
   return type(began) == 'string' and tonumber(began) or nil
 end
 
@@ -55,6 +67,9 @@ local function outcome_recorded(prefix, id, token)
   return false
 end
 
+-- Remember for a minute that a run has ended which left no outcome: the call may be sent again.
+local function remember_end(prefix, token) redis.call('SET', ended_key(prefix, token), 1, 'EX', 60) end
+
 -- One entry in the stream of results; kept for `ttl` seconds, for ever when it is negative.
 local function record_result(prefix, worker, id, token, kind, field, value, began, ended, ttl)
   local results = results_key(prefix, id)
@@ -66,12 +81,6 @@ local function record_result(prefix, worker, id, token, kind, field, value, bega
   end
   overwrite('XADD', results, 'MAXLEN', '~', 10, '*', unpack(entry))
   if ttl > 0 then redis.call('EXPIRE', results, ttl) else redis.call('PERSIST', results) end
-end
-
--- Delete a job whose run has ended, and remember for a minute that it did: the call may be sent again.
-local function delete_ended_job(prefix, id, token)
-  delete_job(prefix, id)
-  redis.call('SET', ended_key(prefix, token), 1, 'EX', 60)
 end
 
 -- Counters of the worker, in RQ's fields; `idle` when this was its last run. They must not stand in the way of an

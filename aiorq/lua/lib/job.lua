@@ -5,14 +5,33 @@ local function expire_job(prefix, id, seconds)
   redis.call('EXPIRE', dependencies_key(prefix, id), seconds)
 end
 
+-- Count the time that a job may wait, where it says so, from now.
+local function keep_waiting(prefix, id, ttl)
+  local seconds = tonumber(ttl or nil)
+  if seconds and seconds >= 1 and seconds <= 2 ^ 53 then expire_job(prefix, id, math.floor(seconds)) end
+end
+
+-- Put a job that was claimed back at the head of its queue, as if it had not been; false where that is no list, and
+-- nothing was changed.
+local function put_back(prefix, queue, id)
+  if type(redis.pcall('LPUSH', queue_key(prefix, queue), id)) ~= 'number' then return false end
+  local key = job_key(prefix, id)
+  redis.call('HSET', key, 'status', 'queued', 'started_at', '', 'last_heartbeat', '', 'worker_name', '')
+  redis.call('HDEL', key, 'aiorq_held')
+  keep_waiting(prefix, id, redis.call('HGET', key, 'ttl'))
+  return true
+end
+
 local function delete_job(prefix, id)
   redis.call('DEL',
     job_key(prefix, id), dependents_key(prefix, id), dependencies_key(prefix, id), results_key(prefix, id))
 end
 
--- End the runs of a job that are on the books, and whose outcome is refused from now on. Their set may have expired
--- after the lease while nobody reaped them: when `search` is true they are then looked for among all that runs.
-local function drop_runs(prefix, id, queue, worker, search)
+-- End the runs of a job that are on the books, and whose outcome is refused from now on; their worker is told to kill
+-- them, unless it is one of RQ's, which would then record an outcome. Their set may have expired after the lease while
+-- nobody reaped them: when `search` is true they are then looked for among all that runs. `word` is for who asked for a
+-- run to be stopped.
+local function drop_runs(prefix, id, queue, worker, search, word)
   local wip = registry_key(prefix, 'wip', queue)
   local members = {}
   local tokens = redis.pcall('ZRANGE', executions_key(prefix, id), 0, -1)
@@ -25,18 +44,26 @@ local function drop_runs(prefix, id, queue, worker, search)
       if string.sub(member, 1, #id + 1) == id .. ':' then members[#members + 1] = member end
     end
   end
+  local ours = worker and redis.pcall('HEXISTS', worker_key(prefix, worker), 'aiorq_boot') == 1
   for _, member in ipairs(members) do
-    redis.call('DEL', execution_key(prefix, id, string.sub(member, #id + 2)))
+    local token = string.sub(member, #id + 2)
+    redis.call('DEL', execution_key(prefix, id, token))
     redis.pcall('ZREM', wip, member)
-    if worker then redis.pcall('SREM', worker_executions_key(prefix, worker), member) end
+    if worker then
+      redis.pcall('SREM', worker_executions_key(prefix, worker), member)
+      answer_stop(prefix, worker, token, word)
+    end
+    if ours then
+      tell_worker(prefix, worker, cjson.encode({command = 'stop-execution', job_id = id, execution_id = token}))
+    end
   end
   redis.call('DEL', executions_key(prefix, id))
 end
 
 -- Take a job out of the one place that its status names. A key of another type is no such place.
-local function leave_place(prefix, id, status, queue, worker)
+local function leave_place(prefix, id, status, queue, worker, word)
   if status == 'queued' then redis.pcall('LREM', queue_key(prefix, queue), 1, id)
-  elseif status == 'started' then drop_runs(prefix, id, queue, worker, true)
+  elseif status == 'started' then drop_runs(prefix, id, queue, worker, true, word)
   elseif status == 'finished' or status == 'canceled' or status == 'deferred' or status == 'scheduled' then
     redis.pcall('ZREM', registry_key(prefix, status, queue), id)
   elseif status == 'failed' or status == 'stopped' then redis.pcall('ZREM', registry_key(prefix, 'failed', queue), id)

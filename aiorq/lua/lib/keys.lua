@@ -16,3 +16,11 @@ local function inbox_key(prefix, worker, queue) return prefix .. ':aiorq:inbox:'
 local function ended_key(prefix, token) return prefix .. ':aiorq:ended:' .. token end
 local function suspended_key(prefix) return prefix .. ':suspended' end
 local function dropped_key(prefix) return prefix .. ':aiorq:dropped' end
+local function intermediate_key(prefix, queue) return prefix .. ':queue:' .. queue .. ':intermediate' end
+local function first_seen_key(prefix, queue, id) return intermediate_key(prefix, queue) .. ':first_seen:' .. id end
+local function scheduler_lock_key(prefix, queue) return prefix .. ':scheduler-lock:' .. queue end
+local function channel_key(prefix, worker) return prefix .. ':pubsub:' .. worker end
+local function inboxes_key(prefix) return prefix .. ':aiorq:inboxes' end
+local function leader_key(prefix) return prefix .. ':aiorq:leader' end
+local function stops_key(prefix, worker) return prefix .. ':aiorq:stops:' .. worker end
+local function answer_key(prefix, token) return prefix .. ':aiorq:answer:' .. token end

@@ -1,0 +1,74 @@
+#!lua flags=allow-oom
+-- End a run whose lease has expired: its worker is gone, or could not be heard for that long.
+-- started -> queued | scheduled | failed | nothing (when failures are kept for 0 seconds)
+--
+-- KEYS[1] registry of what runs
+-- ARGV[1] prefix, ARGV[2] queue, ARGV[3] member of the registry, ARGV[4] worker ('' unless known),
+-- ARGV[5] what becomes of jobs that do not say so themselves, and whose worker did not ('requeue', or '' to fail them),
+-- ARGV[6] how many times a job may be lost and requeued,
+-- ARGV[7] traceback as RQ stores it, ARGV[8] the same for a job that was lost too often,
+-- ARGV[9] seconds to keep a job that does not say so itself
+-- Returns what became of it:
+--   held       the lease was renewed, or the run has ended; nothing was changed
+--   dropped    the job is gone, or is not what runs; only the entry was removed
+--   returned   it had not begun and is back at the head of its queue
+--   requeued   as was asked for; back at the head of its queue
+--   retried    it had retries left and has one less; queued, or scheduled
+--   failed     for good
+--   poisoned   for good, since it was lost and requeued as often as it may be
+-- @include keys
+-- @include clock
+-- @include dates
+-- @include stops
+-- @include job
+-- @include execution
+-- @include retry
+-- @include failure
+local wip, prefix, queue, member, worker, on_lost = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local most, traceback, poisoned, kept = tonumber(ARGV[6]), ARGV[7], ARGV[8], tonumber(ARGV[9])
+local moment = now()
+local score = tonumber(redis.call('ZSCORE', wip, member) or nil)
+if not score or score > moment then return 'held' end
+local id, token = string.match(member, '^([^:]*):?(.*)$')
+local key = job_key(prefix, id)
+local fields = redis.pcall('HMGET', key, 'status', 'aiorq_held', 'aiorq_on_lost', 'aiorq_losses', 'failure_ttl', 'origin')
+local status, held, wish, losses, ttl, origin = unpack(fields.err and {} or fields)
+
+local function leave(word)
+  -- An entry without an execution id is that of an old RQ.
+  if token == '' then return redis.call('ZREM', wip, member) end
+  return end_execution(prefix, worker, queue, id, token, word)
+end
+
+local newest = redis.pcall('ZREVRANGE', executions_key(prefix, id), 0, 0)
+local other = not newest.err and newest[1] and newest[1] ~= token
+if status ~= 'started' or origin ~= queue or other then
+  leave('lost')
+  return 'dropped'
+end
+if held == token and token ~= '' then
+  if not put_back(prefix, queue, id) then return 'held' end
+  leave('queued')
+  return 'returned'
+end
+local theirs = redis.pcall('HGET', execution_key(prefix, id, token), 'aiorq_on_lost')
+if not wish then wish = type(theirs) == 'string' and theirs or on_lost end
+losses = tonumber(losses or nil) or 0
+if wish == 'requeue' and losses < most then
+  if not put_back(prefix, queue, id) then return 'held' end
+  redis.call('HSET', key, 'aiorq_losses', losses + 1)
+  leave('queued')
+  return 'requeued'
+end
+local place = wish ~= 'requeue' and retry_job(prefix, queue, id, moment)
+if place then
+  redis.call('HSET', key, 'ended_at', iso(moment))
+  leave(place)
+  return 'retried'
+end
+ttl = tonumber(ttl or nil) or kept
+enter_failed(prefix, queue, id, moment, ttl)
+local began = leave('failed') or moment
+if wish == 'requeue' then traceback = poisoned end
+leave_failed(prefix, worker, id, token, 'failed', 2, traceback, type(began) == 'number' and began or moment, moment, ttl)
+return wish == 'requeue' and 'poisoned' or 'failed'

@@ -1,0 +1,57 @@
+"""Obeying commands: RQ's four words, which anybody may send over the worker's channel.
+
+What cannot be read and what is unknown is ignored. Requests to stop a job are kept in Redis as well, so that one which
+is sent while the channel is closed is found by the renewal that follows its opening.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+from aiorq.errors import AiorqError
+from aiorq.store import commands
+from aiorq.worker.leases import Leases
+from aiorq.worker.run import Runner
+from aiorq.worker.state import State, Stop, log
+
+_BACKOFF: Final = (0.05, 0.1, 0.2, 0.5, 1.0)
+
+
+async def obey(state: State, runner: Runner, leases: Leases) -> None:
+    """Listen and obey, connecting anew whenever the connection is lost, until cancelled."""
+    failures = 0
+    complained = False
+    while True:
+        try:
+            async for message in commands.listen(state.store, state.options.name):
+                failures = 0
+                if message is None:
+                    await leases.renew()
+                elif not _obey(state, runner, message) and not complained:
+                    complained = True
+                    log.warning("a command that is none came over the worker's channel; such are ignored")
+        except AiorqError as error:
+            log.debug("listening for commands goes on: %s", error)
+        await asyncio.sleep(_BACKOFF[min(failures, len(_BACKOFF) - 1)])
+        failures += 1
+
+
+def _obey(state: State, runner: Runner, message: dict[str, Any]) -> bool:
+    """Do what a message says; False when it says nothing that is known."""
+    command, job_id, token = message.get("command"), message.get("job_id"), message.get("execution_id")
+    if command == "shutdown":
+        log.warning("told to shut down: finishing what runs")
+        state.request_stop(Stop.WARM)
+    elif command == "kill-horse":
+        runner.kill_all()
+    elif command == "stop-job" and isinstance(job_id, str):
+        for run in [active.run for active in state.running.values() if active.run.job_id == job_id]:
+            runner.stop(run.token, None)
+    elif command == "stop-execution" and isinstance(token, str):
+        grace = message.get("aiorq_grace")
+        fit = isinstance(grace, (int, float)) and 0 <= grace <= commands.MAX_GRACE
+        runner.stop(token, float(grace) if fit and grace is not None else None)
+    else:
+        return False
+    return True

@@ -1,0 +1,122 @@
+"""Looking after what nobody looks after: every worker does, one at a time, on all queues."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from datetime import UTC, datetime
+from typing import Final
+
+from aiorq.errors import AbandonedJobError, AiorqError
+from aiorq.execution.horse import encode_text
+from aiorq.options import DEFAULT_FAILURE_TTL
+from aiorq.store import overdue, runs
+from aiorq.store.overdue import Finding
+from aiorq.worker.state import State, log
+
+MAX_LOSSES: Final = 3
+"""How many times a job that is lost with its worker is put back, where that was asked for."""
+_LEADS: Final = 2.5
+"""Looks that the leader may miss before another worker takes over."""
+_RQ_PATIENCE: Final = 60.0
+"""Seconds that a worker of RQ's has to begin what it took from its queue (RQ)."""
+_SAID: Final = {
+    "returned": "it had not begun and is back in its queue",
+    "requeued": "it is back in its queue",
+    "retried": "it is tried again",
+    "failed": "it failed",
+    "poisoned": f"it failed, having been lost {MAX_LOSSES + 1} times",
+}
+
+
+async def look_after(state: State) -> None:
+    """Look for what is overdue and deal with it, again and again, until cancelled."""
+    interval = state.options.seconds_between_reaps
+    reaper = _Reaper(state)
+    complaint = ""
+    while True:
+        await asyncio.sleep(interval * random.uniform(0.9, 1.0))  # noqa: S311 - not a secret
+        try:
+            await reaper.look()
+            complaint = ""
+        except AiorqError as error:
+            if str(error) != complaint:
+                log.debug("cannot look for what is overdue: %s", error)
+            complaint = str(error)
+
+
+class _Reaper:
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._looked = time.monotonic()
+        self._merciful_until = 0.0
+        self._inboxes: dict[tuple[str, str], str] = {}
+
+    async def look(self) -> None:
+        state, options = self._state, self._state.options
+        findings = await overdue.look(state.store, options.name, _LEADS * options.seconds_between_reaps)
+        now = time.monotonic()
+        if now - self._looked > options.lease:
+            # Redis could not be asked for longer than leases last: those who live get the time to renew theirs, and
+            # to write the outcomes that they kept.
+            self._merciful_until = now + options.lease
+        self._looked = now
+        inboxes: dict[tuple[str, str], str] = {}
+        for finding in findings or ():
+            if finding.kind == "lease":
+                if now >= self._merciful_until:
+                    await self._reap(finding)
+            elif finding.kind == "intermediate":
+                await self._recover(finding)
+            elif finding.kind == "inbox":
+                inboxes[finding.worker, finding.queue] = finding.subject
+            else:
+                await overdue.promote(state.store, finding)
+        for (worker, queue), first in inboxes.items():
+            # A worker that lives takes what it was handed at once.
+            if self._inboxes.get((worker, queue)) == first:
+                await runs.release(state.store, worker, [queue])
+                log.warning("%s: what Redis had handed to worker %s is back in its queue", queue, worker)
+        self._inboxes = inboxes
+
+    async def _reap(self, finding: Finding) -> None:
+        word = await overdue.reap(
+            self._state.store,
+            finding,
+            requeue_lost=self._state.options.requeues_lost,
+            most=MAX_LOSSES,
+            traceback=_traceback(_loss(finding)),
+            poisoned=_traceback(
+                f"{_loss(finding)}; that was the {MAX_LOSSES + 1}th time: the job may be what ends its workers"
+            ),
+            kept=DEFAULT_FAILURE_TTL,
+        )
+        if word in _SAID:
+            job_id = finding.subject.partition(":")[0]
+            text = "%s: job %s was lost with worker %s: %s"
+            log.warning(
+                text, finding.queue, job_id, finding.worker or "(unknown)", _SAID[word], extra={"job_id": job_id}
+            )
+
+    async def _recover(self, finding: Finding) -> None:
+        text = f"a worker of RQ took the job from its queue and did not begin within {_RQ_PATIENCE:g} seconds"
+        word = await overdue.recover(
+            self._state.store, finding, patience=_RQ_PATIENCE, traceback=_traceback(text), kept=DEFAULT_FAILURE_TTL
+        )
+        if word in _SAID:
+            extra = {"job_id": finding.subject}
+            log.warning("%s: %s (%s): %s", finding.queue, text, finding.subject, _SAID[word], extra=extra)
+
+
+def _loss(finding: Finding) -> str:
+    who = f"worker {finding.worker!r}" if finding.worker else "the worker"
+    heard = ""
+    if finding.heard is not None:
+        heard = f", which was last heard of at {datetime.fromtimestamp(finding.heard, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return f"the job was lost with {who}{heard}: its lease ran out"
+
+
+def _traceback(text: str) -> bytes:
+    error = AbandonedJobError
+    return encode_text(f"{error.__module__}.{error.__name__}: {text}\n")
