@@ -89,12 +89,18 @@ def spawn_zygote() -> Zygote:
 
 
 class _Running:
-    __slots__ = ("future", "kill_timer", "killed_for")
+    __slots__ = ("future", "killed", "stopped", "timer", "why")
 
     def __init__(self, future: asyncio.Future[Outcome]) -> None:
         self.future = future
-        self.kill_timer: asyncio.TimerHandle | None = None
-        self.killed_for = ""
+        self.timer: asyncio.TimerHandle | None = None
+        """Of the next step: the kill, then doubts about the zygote."""
+        self.killed = False
+        self.stopped = False
+        self.why = ""
+
+    def lost(self, why: str = "", **end: int) -> Lost:
+        return Lost(why=self.why or why, stopped=self.stopped, **end)
 
 
 class ForkExecutor:
@@ -159,7 +165,7 @@ class ForkExecutor:
         loop = asyncio.get_running_loop()
         running = self._running[order.number] = _Running(loop.create_future())
         if order.timeout > 0:
-            running.kill_timer = loop.call_later(order.timeout + self._grace, self.kill, order.number, "timeout")
+            running.timer = loop.call_later(order.timeout + self._grace, self.kill, order.number, "timeout")
         self._send(Kind.RUN, order.encode())
         return await asyncio.shield(running.future)
 
@@ -168,16 +174,59 @@ class ForkExecutor:
         self._last_number += 1
         return self._last_number
 
-    def kill(self, number: int, why: str) -> None:
-        """Kill the process group of a run. Its outcome will be `Lost` with this reason, unless it came before."""
+    def stop(self, number: int, why: str, grace: float) -> None:
+        """Tell a run to end, and kill it when it has not ended in time. Its outcome will be `Lost` with this reason.
+
+        Its process group gets SIGTERM: a coroutine is cancelled, a function ends at once unless it handles the signal.
+        What the job returns or raises from now on does not count, nor what it said that was not heard of yet. The
+        outcome comes when its process has ended. Where this is asked for repeatedly, the first reason and the earliest
+        end count. A number that does not run is passed over.
+
+        Args:
+            number: the run's.
+            why: the reason; it takes the place of a reason to kill.
+            grace: seconds until it is killed; 0 to kill it now.
+        """
         running = self._running.get(number)
         if running is None:
             return
-        running.killed_for = running.killed_for or why
+        told = running.stopped
+        if not told:
+            running.stopped = True
+            running.why = why
+        if running.killed:
+            return
+        if grace <= 0:
+            self.kill(number, why)
+            return
+        if not told:
+            self._send(Kind.KILL, [b"%d" % number, b"%d" % signal.SIGTERM])
+        loop = asyncio.get_running_loop()
+        end = loop.time() + grace
+        if running.timer is None or end < running.timer.when():
+            if running.timer is not None:
+                running.timer.cancel()
+            running.timer = loop.call_at(end, self.kill, number, why)
+
+    def kill(self, number: int, why: str) -> None:
+        """Kill a run: its process group and all that it started.
+
+        Its outcome will be `Lost` with this reason, unless it came before, or a reason did.
+        """
+        running = self._running.get(number)
+        if running is None or running.killed:
+            return
+        running.killed = True
+        running.why = running.why or why
         self._send(Kind.KILL, [b"%d" % number, b"%d" % signal.SIGKILL])
-        if running.kill_timer is not None:
-            running.kill_timer.cancel()
-        running.kill_timer = asyncio.get_running_loop().call_later(_UNANSWERED, self._give_up_zygote)
+        if running.timer is not None:
+            running.timer.cancel()
+        running.timer = asyncio.get_running_loop().call_later(_UNANSWERED, self._give_up_zygote)
+
+    def kill_all(self, why: str) -> None:
+        """`kill` every run."""
+        for number in list(self._running):
+            self.kill(number, why)
 
     async def close(self) -> None:
         """Kill what still runs, end the zygote and wait for its end."""
@@ -298,10 +347,12 @@ class ForkExecutor:
 
     def _handle_outcome(self, frame: Frame) -> None:
         number, fresh, first, second = frame.fields
-        if frame.kind == Kind.RETURNED:
-            self._settle(int(number), Returned(first, second.decode()))
-        else:
-            self._settle(int(number), Raised(first.decode(), second))
+        running = self._running.get(int(number))
+        if running is not None and not running.stopped:  # the outcome of a stopped run is the end of its process
+            if frame.kind == Kind.RETURNED:
+                self._settle(int(number), Returned(first, second.decode()))
+            else:
+                self._settle(int(number), Raised(first.decode(), second))
         if fresh:
             self._send(Kind.WARM, fresh.split(b","))
 
@@ -310,17 +361,19 @@ class ForkExecutor:
         if running is None:
             return
         if os.WIFSIGNALED(status):
-            lost = Lost(signal=os.WTERMSIG(status), why=running.killed_for, peak_kib=peak_kib)
+            lost = running.lost(signal=os.WTERMSIG(status), peak_kib=peak_kib)
         else:
-            lost = Lost(exit_code=os.waitstatus_to_exitcode(status), why=running.killed_for, peak_kib=peak_kib)
+            lost = running.lost(exit_code=os.waitstatus_to_exitcode(status), peak_kib=peak_kib)
         self._settle(number, lost)
 
     def _settle(self, number: int, outcome: Outcome) -> None:
         running = self._running.pop(number, None)
         if running is None:
             return
-        if running.kill_timer is not None:
-            running.kill_timer.cancel()
+        if running.timer is not None:
+            running.timer.cancel()
+        if isinstance(outcome, NotBegun) and running.stopped:
+            outcome = running.lost()
         if not running.future.done():
             running.future.set_result(outcome)
 
@@ -344,7 +397,7 @@ class ForkExecutor:
 
     def _settle_all(self, why: str) -> None:
         for number, running in list(self._running.items()):
-            self._settle(number, Lost(signal=signal.SIGKILL, why=running.killed_for or why))
+            self._settle(number, running.lost(why, signal=signal.SIGKILL))
 
     async def _restart(self) -> None:
         log.error("%s; a new one is started", _ZYGOTE_DIED)

@@ -168,6 +168,27 @@ def ring(*_: object) -> None:
         raise run.late()
 
 
+def end(*_: object) -> None:
+    """Cancel the job's coroutine: the handler of SIGTERM while one runs. A function is ended by the signal itself."""
+    run = Prepared.here
+    if run is not None and run.task is not None:
+        run.task.get_loop().call_soon_threadsafe(run.task.cancel)
+
+
+def _hold_end() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+
+
+def _let_end() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+
+
+def _forget_end() -> None:
+    if signal.getsignal(signal.SIGTERM) is end:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _let_end()
+
+
 def run_and_exit(sock: socket.socket, run: Prepared) -> NoReturn:
     """Run the job, send its outcome and end the process."""
     horse = os.getpid()
@@ -224,6 +245,10 @@ def _run_coroutine(coroutine: Coroutine[Any, Any, Any], run: Prepared) -> Any:
 
     async def main() -> Any:
         run.task = asyncio.current_task()
+        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:  # otherwise a module of the job's has plans of its own
+            signal.signal(signal.SIGTERM, end)
+            # While a handler is set, a signal that comes right after a fork would be lost.
+            os.register_at_fork(before=_hold_end, after_in_parent=_let_end, after_in_child=_forget_end)
         try:
             return await coroutine
         finally:

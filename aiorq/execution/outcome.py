@@ -29,7 +29,7 @@ class Raised:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The process that ran the job ended without an outcome."""
+    """The process that ran the job ended without an outcome, or what it said does not count."""
 
     exit_code: int | None = None
     signal: int | None = None
@@ -37,6 +37,8 @@ class Lost:
     """What is known beyond code and signal: `timeout`, `out of memory`, `killed by the worker`."""
     peak_kib: int = 0
     """The most memory that it had, in KiB."""
+    stopped: bool = False
+    """It was told to end, and `why` says what for; the job may have cleaned up before."""
 
     def __str__(self) -> str:
         """What happened to the process, in words."""
@@ -46,6 +48,8 @@ class Lost:
             except ValueError:
                 name = f"signal {self.signal}"
             how = f"was killed by {name}"
+        elif self.stopped:
+            how = "was told to end"
         elif self.exit_code is not None:
             how = f"exited with code {self.exit_code} before the job had ended"
         else:

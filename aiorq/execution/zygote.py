@@ -21,6 +21,7 @@ import select
 import signal
 import socket
 import sys
+import time
 from contextlib import suppress
 from typing import Any, Final, NamedTuple, NoReturn
 
@@ -35,7 +36,7 @@ _libc: Final = ctypes.CDLL(None, use_errno=True) if _LINUX else None
 _SOON_MS: Final = 5
 _LATE_MS: Final = 80
 _ENDS_AT_ONCE: Final = 64
-_LOOK_MS: Final = 20
+_BUSY: Final = 0.2  # seconds after which ends are told and orphans are looked for although messages keep coming
 _FRESH: Final[dict[int, Any]] = {
     **dict.fromkeys((signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2), signal.SIG_DFL),
     signal.SIGINT: signal.default_int_handler,
@@ -123,6 +124,7 @@ class _Zygote:
             _prctl(_PR_SET_PDEATHSIG, 0)
         self._freeze()
         self._tell(Kind.READY, [])
+        looked = 0.0
         while not self._ending:
             busy = self._children or self._ended or self._look_for_orphans
             events = self._poll.poll(self._patience if busy else None)
@@ -133,7 +135,8 @@ class _Zygote:
             self._patience = _SOON_MS if events else min(2 * self._patience, _LATE_MS)
             if self._children:
                 self._reap()
-            if not events:
+            if not events or time.monotonic() - looked > _BUSY:
+                looked = time.monotonic()
                 self._tell_ends()
                 if self._look_for_orphans:
                     self._kill_orphans()
@@ -296,8 +299,10 @@ def _set_group(pid: int) -> None:
 def _kill_group(pid: int, number: int = signal.SIGKILL) -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, number)
-    if number == signal.SIGKILL:
-        os.kill(pid, number)  # a horse that left its group; its id is its own until it is reaped
+    with suppress(ProcessLookupError):
+        # A horse that left its group; its id is its own until it is reaped.
+        if number == signal.SIGKILL or os.getpgid(pid) != pid:
+            os.kill(pid, number)
 
 
 def _children() -> list[int]:
