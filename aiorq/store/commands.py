@@ -15,6 +15,8 @@ from aiorq.store.waiting import waiter_of
 
 MAX_GRACE: Final = 3600.0
 """The longest time, in seconds, that a job may be given to end by itself."""
+DROPPED: Final = "aiorq-dropped"
+"""The command that the scripts send for a run whose job was canceled, deleted or replaced; RQ's workers ignore it."""
 _PING: Final = 20.0  # seconds of silence after which a channel is asked whether it is there
 
 

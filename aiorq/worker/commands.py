@@ -7,6 +7,7 @@ is sent while the channel is closed is found by the renewal that follows its ope
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 from typing import Any, Final
 
 from aiorq.errors import AiorqError
@@ -24,13 +25,14 @@ async def obey(state: State, runner: Runner, leases: Leases) -> None:
     complained = False
     while True:
         try:
-            async for message in commands.listen(state.store, state.options.name):
-                failures = 0
-                if message is None:
-                    await leases.renew()
-                elif not _obey(state, runner, message) and not complained:
-                    complained = True
-                    log.warning("a command that is none came over the worker's channel; such are ignored")
+            async with aclosing(commands.listen(state.store, state.options.name)) as messages:
+                async for message in messages:
+                    failures = 0
+                    if message is None:
+                        await leases.renew()
+                    elif not _obey(state, runner, message) and not complained:
+                        complained = True
+                        log.warning("a command that is none came over the worker's channel; such are ignored")
         except AiorqError as error:
             log.debug("listening for commands goes on: %s", error)
         await asyncio.sleep(_BACKOFF[min(failures, len(_BACKOFF) - 1)])
@@ -48,6 +50,8 @@ def _obey(state: State, runner: Runner, message: dict[str, Any]) -> bool:
     elif command == "stop-job" and isinstance(job_id, str):
         for run in [active.run for active in state.running.values() if active.run.job_id == job_id]:
             runner.stop(run.token, None)
+    elif command == commands.DROPPED and isinstance(token, str):
+        runner.drop(token)
     elif command == "stop-execution" and isinstance(token, str):
         grace = message.get("aiorq_grace")
         fit = isinstance(grace, (int, float)) and 0 <= grace <= commands.MAX_GRACE

@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from aiorq.errors import AiorqError, WorkerExistsError
-from aiorq.execution.forking import ForkExecutor
 from aiorq.store import runs
 from aiorq.worker.run import FENCED, LEASE_LOST, Runner
 from aiorq.worker.state import Active, State, Stop, log
@@ -28,20 +27,16 @@ MARGIN: Final = 0.1
 class Leases:
     """The leases and the heartbeat of one worker."""
 
-    def __init__(
-        self, state: State, executor: ForkExecutor, runner: Runner, boot: str, register: Callable[[], Awaitable[None]]
-    ) -> None:
+    def __init__(self, state: State, runner: Runner, boot: str, register: Callable[[], Awaitable[None]]) -> None:
         """Keep what runs in `state`.
 
         Args:
             state: of the worker.
-            executor: has the processes of the runs.
-            runner: is told which runs are to be stopped.
+            runner: is told which runs are to be stopped, and which have lost their place.
             boot: the text that tells the worker's process from every other one.
             register: enters the worker anew.
         """
         self._state = state
-        self._executor = executor
         self._runner = runner
         self._boot = boot
         self._register = register
@@ -87,7 +82,7 @@ class Leases:
             if active.run not in lost:
                 active.leased = max(active.leased, began)
             else:
-                self._condemn(number, active, LEASE_LOST)
+                self._runner.condemn(number, LEASE_LOST)
         for token, grace in answer.stops.items():
             self._runner.stop(token, grace)
         if not answer.known:
@@ -106,11 +101,4 @@ class Leases:
             now = time.monotonic()
             for number, active in list(state.running.items()):
                 if now - active.leased > lease * (1 - MARGIN):
-                    self._condemn(number, active, FENCED)
-
-    def _condemn(self, number: int, active: Active, why: str) -> None:
-        if active.condemned or not self._runner.condemn(number, why):
-            return
-        active.condemned = True
-        run = active.run
-        log.warning("%s: job %s is killed: %s", run.queue, run.job_id, why, extra={"job_id": run.job_id})
+                    self._runner.condemn(number, FENCED)

@@ -83,6 +83,12 @@ class Runner:
         if self._waiting and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_AHEAD, self._put_back_late)
 
+    def drop(self, token: str) -> None:
+        """End a run whose outcome would be refused: its job was canceled, deleted or replaced."""
+        for number, active in list(self._state.running.items()):
+            if active.run.token == token and not active.condemned:
+                self.condemn(number, LEASE_LOST, self._state.options.stop_grace)
+
     def stop(self, token: str, grace: float | None) -> None:
         """Stop a run; what is not (or no longer) there is left alone.
 
@@ -110,17 +116,28 @@ class Runner:
         for number in list(self._executing):
             self._executor.kill(number, why)
 
-    def condemn(self, number: int, why: str) -> bool:
-        """End a run without an outcome; False when it has one already, which is being written."""
+    def condemn(self, number: int, why: str, grace: float = 0.0) -> None:
+        """End a run without an outcome, unless it has one already, which is being written.
+
+        Args:
+            number: of the run.
+            why: for the log; `LEASE_LOST` or `FENCED`.
+            grace: seconds that it has to end by itself.
+        """
+        active = self._state.running[number]
+        if active.condemned:
+            return
         if self._withdraw(number) is not None:
             self._state.claimed -= 1
             self._state.end(number)
             self._settle_ahead()
-            return True
-        if number in self._executing:
-            self._executor.kill(number, why)
-            return True
-        return False
+        elif number in self._executing:
+            self._executor.stop(number, why, grace)
+        else:
+            return
+        active.condemned = True
+        run = active.run
+        log.warning("%s: job %s is killed: %s", run.queue, run.job_id, why, extra={"job_id": run.job_id})
 
     def put_back_waiting(self) -> None:
         """Put back every job that waits for its turn."""
@@ -239,9 +256,7 @@ class Runner:
         if error is not None:
             log.debug("the beginning of a run is said by the next renewal: %s", error)
         elif not answer.result() and number in self._executing:
-            active = self._state.running[number]
-            active.condemned = True
-            self._executor.kill(number, LEASE_LOST)
+            self.condemn(number, LEASE_LOST)
 
     async def _commit(
         self, run: Run, record: JobRecord, outcome: Outcome, seconds: float, extra: dict[str, str]

@@ -239,7 +239,7 @@ class Worker:
         async with asyncio.TaskGroup() as group:
             async with asyncio.TaskGroup() as running:
                 runner = Runner(state, executor, running)
-                leases = Leases(state, executor, runner, self._boot, lambda: self._register(state))
+                leases = Leases(state, runner, self._boot, lambda: self._register(state))
                 duties = {
                     "leases": leases.keep(),
                     "fence": leases.fence(),

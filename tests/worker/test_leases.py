@@ -17,7 +17,7 @@ async def test_a_deleted_job_is_killed(queue: Queue, start: Started, told: Fifo,
     [horse] = await told.pids()
     await job.delete()
     assert await horse.ended()
-    await log.line(f"job {job.id} is killed: another worker took the job, or it was deleted")
+    await log.line(f"job {job.id} is killed: it was canceled, deleted or taken by another worker")
     assert (await result_of(await queue.enqueue("jobs.add", 1))).return_value == 2
     assert await queue.connection.keys(f"*{job.id}*") == []
     assert log.count(job.id) == 2  # its start and its end
@@ -56,7 +56,7 @@ async def test_the_outcome_of_a_run_that_was_taken_away_is_refused(
     before = await connection.hgetall(job.key)
     await connection.delete("rq:wip:default")
     gate.let()
-    await log.line("is not recorded: another worker took the job, or it was deleted")
+    await log.line("is not recorded: it was canceled, deleted or taken by another worker")
     assert await connection.hgetall(job.key) == before
     assert await job.latest_result() is None
     assert log.count(job.id) == 2

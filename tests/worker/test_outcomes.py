@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 
 import pytest
@@ -137,10 +138,10 @@ class TestTimeout:
         settings = Settings(Context("the-worker", "pickle", "rq", {}), [WAITING], [])
         executor = ForkExecutor(settings, timeout_grace=0.2)
         await executor.start()
-        runner = Runner(state, executor)
         claimed = await runs.claim(store, "the-worker", ["default"], 1, 15)
         assert claimed is not None
-        await runner.run(runner.admit(claimed[0]), claimed[0])
+        async with asyncio.TaskGroup() as tasks:
+            Runner(state, executor, tasks).take(claimed, time.monotonic())
         await executor.close()
         assert (await result_of(job)).exc_string == (
             "aiorq.errors.JobTimeoutException: the job ran longer than its timeout of 1 seconds and went on after it "

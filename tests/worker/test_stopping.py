@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -249,14 +250,14 @@ class TestRequests:
         await queue.enqueue("jobs.nothing")
         store = store_of(queue.connection)
         state = State(WorkerOptions(queues=("default",), name="the-worker"), store)
-        runner = Runner(state, ForkExecutor(Settings(Context("the-worker", "pickle", "rq", {}), [], [])))
+        executor = ForkExecutor(Settings(Context("the-worker", "pickle", "rq", {}), [], []))
         claimed = await runs.claim(store, "the-worker", ["default"], 1, 15)
         assert claimed is not None
-        [claim] = claimed
-        number = runner.admit(claim)
-        assert (await job.get_status(), state.busy) == (JobStatus.STARTED, 1)
-        state.request_stop(Stop.WARM)
-        await runner.run(number, claim)
+        assert await job.get_status() == JobStatus.STARTED
+        async with asyncio.TaskGroup() as tasks:
+            Runner(state, executor, tasks).take(claimed, time.monotonic())
+            assert state.busy == 1
+            state.request_stop(Stop.WARM)
         assert (state.running, state.busy) == ({}, 0)
         assert (await queue.get_job_ids())[0] == job.id
         assert await job.get_status() == JobStatus.QUEUED

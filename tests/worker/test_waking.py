@@ -11,6 +11,7 @@ import rq
 from redis.asyncio import Redis
 
 from aiorq import Queue, Worker
+from aiorq.scripts import load, names
 from aiorq.server import EmbeddedServer
 from tests.execution.processes import Fifo
 from tests.worker.conftest import Monitor, Started, result_of
@@ -25,17 +26,23 @@ async def test_a_push_to_any_queue_starts_at_once(connection: Redis, start: Star
         assert (await result_of(await Queue(name, connection).enqueue("jobs.add", count))).return_value == count + 1
 
 
-async def test_it_asks_nothing_while_it_waits(
+async def test_it_asks_nothing_but_heartbeats_while_it_waits(
     make_worker: Callable[..., Worker], monitor: Monitor, connection: Redis
 ) -> None:
-    await make_worker(NAMES).work(max_idle_time=2)
+    shas = {name: await connection.script_load(load(name).source) for name in names()}
+    await make_worker(NAMES, reap_interval=0.5).work(max_idle_time=2)
     await connection.echo("over")  # what came before it has been heard when it is
     await monitor.seen('"over"', 1)
     commands = [command for command in monitor.commands if not command.startswith("lua") and '"over"' not in command]
-    waiting = max(index for index, command in enumerate(commands) if '"BLMOVE"' in command)
-    scripts = [command.split('"')[1] for command in commands[waiting + 1 :]]
-    assert len(scripts) == 3  # a last look, handing back the inbox, and the death
-    assert {*scripts} <= {"EVALSHA", "EVAL"}
+    settled = max(
+        index for index, command in enumerate(commands) if '"BLMOVE"' in command or f'"{shas["renew"]}"' in command
+    )
+    retired = max(index for index, command in enumerate(commands) if f'"{shas["retire"]}"' in command)
+    asked = [command.split('"') for command in commands[settled + 1 : retired + 1]]
+    assert {command[1] for command in asked} == {"EVALSHA"}
+    scripts = [command[3] for command in asked]
+    assert 3 <= scripts.count(shas["overdue"]) <= 5
+    assert [sha for sha in scripts if sha != shas["overdue"]] == [shas["claim"], shas["release"], shas["retire"]]
 
 
 async def test_one_push_wakes_one_worker(
@@ -109,7 +116,7 @@ async def test_producers_of_rq_wake_it(
 async def test_connections(
     connection: Redis, new_client: Callable[[], Redis], start: Started, monitor: Monitor
 ) -> None:
-    """One for commands and one for each queue, however often it waits."""
+    """One for commands, one to hear them and one for each queue, however often it waits."""
     before = len(await connection.client_list())
     await start(NAMES, connection=new_client())
     queue = Queue("one", connection)
@@ -117,7 +124,7 @@ async def test_connections(
         await monitor.seen('"BLMOVE"', 5 * count)
         await result_of(await queue.enqueue("jobs.nothing"))
     await monitor.seen('"BLMOVE"', 5 * 4)
-    assert len(await connection.client_list()) <= before + 1 + 5 + 1  # the last waits for the results
+    assert len(await connection.client_list()) <= before + 2 + 5 + 1  # the last waits for the results
 
 
 async def test_with_a_client_of_other_settings(

@@ -28,7 +28,7 @@ local function delete_job(prefix, id)
 end
 
 -- End the runs of a job that are on the books, and whose outcome is refused from now on; their worker is told to kill
--- them, unless it is one of RQ's, which would then record an outcome. Their set may have expired after the lease while
+-- them, in a word that RQ's do not know, since they would then record an outcome. Their set may have expired after the lease while
 -- nobody reaped them: when `search` is true they are then looked for among all that runs. `word` is for who asked for a
 -- run to be stopped.
 local function drop_runs(prefix, id, queue, worker, search, word)
@@ -44,7 +44,6 @@ local function drop_runs(prefix, id, queue, worker, search, word)
       if string.sub(member, 1, #id + 1) == id .. ':' then members[#members + 1] = member end
     end
   end
-  local ours = worker and redis.pcall('HEXISTS', worker_key(prefix, worker), 'aiorq_boot') == 1
   for _, member in ipairs(members) do
     local token = string.sub(member, #id + 2)
     redis.call('DEL', execution_key(prefix, id, token))
@@ -52,9 +51,7 @@ local function drop_runs(prefix, id, queue, worker, search, word)
     if worker then
       redis.pcall('SREM', worker_executions_key(prefix, worker), member)
       answer_stop(prefix, worker, token, word)
-    end
-    if ours then
-      tell_worker(prefix, worker, cjson.encode({command = 'stop-execution', job_id = id, execution_id = token}))
+      tell_worker(prefix, worker, cjson.encode({command = 'aiorq-dropped', job_id = id, execution_id = token}))
     end
   end
   redis.call('DEL', executions_key(prefix, id))
