@@ -25,6 +25,7 @@ from aiorq.errors import AiorqError
 from aiorq.execution import frames
 from aiorq.execution.frames import Frame, Kind
 from aiorq.execution.horse import Order
+from aiorq.execution.memory import OomKills, find_counter
 from aiorq.execution.outcome import Lost, NotBegun, Outcome, Raised, Returned
 from aiorq.execution.zygote import Settings, serve
 
@@ -32,6 +33,11 @@ log = logging.getLogger(__name__)
 
 TIMEOUT_GRACE: Final = 5.0
 """Seconds that a job may go on after the exception of its timeout before its process group is killed."""
+OUT_OF_MEMORY: Final = "out of memory"
+"""Why a process is lost that came near its limit, or that the kernel killed for want of memory."""
+NOT_OURS: Final = "not sent by the worker"
+"""What is known of a signal 9 that has no such reason."""
+_NEARLY: Final = 0.95  # of the limit of its memory: a process that dies there died of it
 _UNANSWERED: Final = 5.0  # seconds after a kill without the notice of the end: then the zygote itself is stuck
 _PATIENCE: Final = 2.0  # seconds that a zygote may take to end
 _ZYGOTE_DIED: Final = "the worker's process that forks jobs died"
@@ -89,10 +95,14 @@ def spawn_zygote() -> Zygote:
 
 
 class _Running:
-    __slots__ = ("future", "killed", "stopped", "timer", "why")
+    __slots__ = ("future", "killed", "limit", "ooms", "stopped", "timer", "why")
 
-    def __init__(self, future: asyncio.Future[Outcome]) -> None:
+    def __init__(self, future: asyncio.Future[Outcome], limit: int, ooms: int) -> None:
         self.future = future
+        self.limit = limit
+        """Bytes of memory; 0 for none."""
+        self.ooms = ooms
+        """How many processes the kernel had killed for want of memory before."""
         self.timer: asyncio.TimerHandle | None = None
         """Of the next step: the kill, then doubts about the zygote."""
         self.killed = False
@@ -126,6 +136,7 @@ class ForkExecutor:
         self._ready: asyncio.Future[None] | None = None
         self._running: dict[int, _Running] = {}
         self._last_number = 0
+        self._oom_kills = OomKills(find_counter())
         self._outbox: deque[tuple[Kind, Sequence[bytes]]] = deque()
         self._closing = False
         self._restarting: asyncio.Task[None] | None = None
@@ -163,7 +174,8 @@ class ForkExecutor:
         if not self._usable:
             return NotBegun("the process that forks jobs is being started")
         loop = asyncio.get_running_loop()
-        running = self._running[order.number] = _Running(loop.create_future())
+        ooms = self._oom_kills.recent(loop.time())
+        running = self._running[order.number] = _Running(loop.create_future(), order.memory_limit, ooms)
         if order.timeout > 0:
             running.timer = loop.call_later(order.timeout + self._grace, self.kill, order.number, "timeout")
         self._send(Kind.RUN, order.encode())
@@ -360,11 +372,21 @@ class ForkExecutor:
         running = self._running.get(number)
         if running is None:
             return
+        why = self._explain(running, status, peak_kib)
         if os.WIFSIGNALED(status):
-            lost = running.lost(signal=os.WTERMSIG(status), peak_kib=peak_kib)
+            lost = running.lost(why, signal=os.WTERMSIG(status), peak_kib=peak_kib)
         else:
-            lost = running.lost(exit_code=os.waitstatus_to_exitcode(status), peak_kib=peak_kib)
+            lost = running.lost(why, exit_code=os.waitstatus_to_exitcode(status), peak_kib=peak_kib)
         self._settle(number, lost)
+
+    def _explain(self, running: _Running, status: int, peak_kib: int) -> str:
+        if not status or running.why:
+            return ""
+        if running.limit and 1024 * peak_kib >= _NEARLY * running.limit:
+            return OUT_OF_MEMORY
+        if not os.WIFSIGNALED(status) or os.WTERMSIG(status) != signal.SIGKILL:
+            return ""
+        return OUT_OF_MEMORY if self._oom_kills.count() > running.ooms else NOT_OURS
 
     def _settle(self, number: int, outcome: Outcome) -> None:
         running = self._running.pop(number, None)

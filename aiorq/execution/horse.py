@@ -46,6 +46,14 @@ class Order(NamedTuple):
     """Seconds that it may run; -1 for no limit."""
     fields: dict[bytes, bytes]
     """The job's hash."""
+    memory_limit: int = 0
+    """Bytes of memory that its process may have; 0 for no limit.
+
+    It is for the process's data segment in all (Linux's RLIMIT_DATA): what it was born with, some 10 MB and what is
+    preloaded, all that it asks for whether it uses it or not, and 8 MB for each thread. What it shares with others and
+    files that it maps do not count. Each process that the job starts has the same limit for itself. A job that asks for
+    more gets a MemoryError. It can raise the limit: this guards against mistakes, not against malice.
+    """
 
     def encode(self) -> list[bytes]:
         """The fields of a RUN message: what each run needs, then in one piece what only `get_current_job` does."""
@@ -56,7 +64,8 @@ class Order(NamedTuple):
             b"%d" % self.timeout,
             b"%d" % (2 * (len(self.fields) - (b"data" in self.fields))),
         )
-        return [*numbers, self.job_id.encode(), self.execution_id.encode(), data, rest]
+        limit = b"%d" % self.memory_limit
+        return [*numbers, self.job_id.encode(), self.execution_id.encode(), data, rest, limit]
 
 
 class Context(NamedTuple):
@@ -76,6 +85,7 @@ class Prepared:
         "_current",
         "armed",
         "loaded",
+        "memory_limit",
         "message",
         "modules",
         "number",
@@ -103,6 +113,9 @@ class Prepared:
         self._current: CurrentRun | None = None
         self.number = int(message[0])
         self.seconds = int(message[1])
+        self.memory_limit = int(message[7])
+        if self.memory_limit:
+            import resource  # noqa: F401 - here rather than in each horse
         self.serializer = serializer
         self.loaded = loaded
         self.modules = len(sys.modules)
@@ -122,7 +135,7 @@ class Prepared:
     def current(self) -> CurrentRun:
         """The run as `get_current_job` asks for it."""
         if self._current is None:
-            _, _, count, job_id, execution_id, data, rest = self.message
+            _, _, count, job_id, execution_id, data, rest, _ = self.message
             parts = unpack(rest, int(count))
             self._current = CurrentRun(
                 job_id=job_id.decode(),
@@ -217,7 +230,10 @@ def perform(run: Prepared) -> tuple[Kind, list[bytes]]:
         the kind and the fields of the message to send: for RETURNED the result as RQ stores it and a warning,
         for RAISED a line about the exception and the traceback as RQ stores it.
     """
+    allowed = 0
     try:
+        if run.memory_limit:
+            allowed = _limit_memory(run.memory_limit)
         if run.seconds > 0:
             run.armed = True
             signal.setitimer(signal.ITIMER_REAL, run.seconds)
@@ -237,7 +253,25 @@ def perform(run: Prepared) -> tuple[Kind, list[bytes]]:
         encoded, warning = _encode(value, run.serializer)
         return Kind.RETURNED, [encoded, warning.encode(errors="replace")]
     except BaseException as error:  # noqa: BLE001 - whatever user code raises, SystemExit too, fails its job
-        return Kind.RAISED, [summarize(error).encode(errors="replace"), encode_traceback(error)]
+        summary = summarize(error)
+        if run.memory_limit:
+            _limit_memory(allowed)  # to say what happened takes some
+            if isinstance(error, MemoryError):
+                note = f"its process may have {run.memory_limit} bytes of memory"
+                BaseException.add_note(error, note)
+                summary = f"{summary} ({note})"
+        return Kind.RAISED, [summary.encode(errors="replace"), encode_traceback(error)]
+
+
+def _limit_memory(size: int) -> int:
+    """Limit the memory of this process, if the machine does not do that more strictly; return what applied before."""
+    import resource
+
+    before, most = resource.getrlimit(resource.RLIMIT_DATA)
+    if most != resource.RLIM_INFINITY and not 0 <= size <= most:
+        size = most
+    resource.setrlimit(resource.RLIMIT_DATA, (size, most))
+    return before
 
 
 def _run_coroutine(coroutine: Coroutine[Any, Any, Any], run: Prepared) -> Any:
@@ -266,6 +300,8 @@ def _encode(value: Any, serializer: Serializer) -> tuple[bytes, str]:
     warning = ""
     try:
         raw = serializer.dumps(value)
+    except MemoryError:
+        raise
     except Exception as error:  # noqa: BLE001 - user code
         warning = f"its result, a {type(value).__name__}, cannot be serialised: {summarize(error)}"
         raw = serializer.dumps(UNSERIALIZABLE)

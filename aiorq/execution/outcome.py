@@ -34,7 +34,8 @@ class Lost:
     exit_code: int | None = None
     signal: int | None = None
     why: str = ""
-    """What is known beyond code and signal: `timeout`, `out of memory`, `killed by the worker`."""
+    """What is known beyond code and signal: `timeout`, `out of memory`, `not sent by the worker`, or a
+    reason that `stop` or `kill` was given."""
     peak_kib: int = 0
     """The most memory that it had, in KiB."""
     stopped: bool = False

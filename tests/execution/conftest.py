@@ -57,14 +57,14 @@ class Executor:
         assert self.inner.zygote_pid is not None
         return self.inner.zygote_pid
 
-    def order(self, function: str, *args: Any, timeout: int = 30) -> Order:
+    def order(self, function: str, *args: Any, timeout: int = 30, memory_limit: int = 0) -> Order:
         """What the zygote is asked for."""
         data = encode_call(Call(function, None, args, {}), PickleSerializer())
-        return Order(self.inner.next_number(), "a-job", "an-execution", timeout, {b"data": data})
+        return Order(self.inner.next_number(), "a-job", "an-execution", timeout, {b"data": data}, memory_limit)
 
-    async def run(self, function: str, *args: Any, timeout: int = 30) -> Outcome:
+    async def run(self, function: str, *args: Any, timeout: int = 30, memory_limit: int = 0) -> Outcome:
         """Run a function and say how it ended."""
-        return await self.inner.execute(self.order(function, *args, timeout=timeout))
+        return await self.inner.execute(self.order(function, *args, timeout=timeout, memory_limit=memory_limit))
 
     def start(self, function: str, *args: Any, timeout: int = 30) -> asyncio.Task[Outcome]:
         """Begin to run a function."""

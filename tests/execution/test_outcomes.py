@@ -134,7 +134,12 @@ class TestLost:
             ("endings.leave", (0,), Lost(exit_code=0), "exited with code 0 before the job had ended"),
             ("endings.segfault", (), Lost(signal=signal.SIGSEGV), "was killed by signal 11 (SIGSEGV)"),
             ("endings.abort", (), Lost(signal=signal.SIGABRT), "was killed by signal 6 (SIGABRT)"),
-            ("endings.signal_self", (signal.SIGKILL,), Lost(signal=9), "was killed by signal 9 (SIGKILL)"),
+            (
+                "endings.signal_self",
+                (signal.SIGKILL,),
+                Lost(signal=9, why="not sent by the worker"),
+                "was killed by signal 9 (SIGKILL): not sent by the worker",
+            ),
             ("endings.signal_self", (signal.SIGTERM,), Lost(signal=15), "was killed by signal 15 (SIGTERM)"),
             ("endings.signal_self", (40,), Lost(signal=40), "was killed by signal 40"),
             ("endings.close_descriptors", (), Lost(exit_code=1), "exited with code 1 before the job had ended"),
@@ -144,7 +149,7 @@ class TestLost:
         self, executor: Executor, function: str, args: tuple[object, ...], expected: Lost, text: str
     ) -> None:
         outcome = lost(await executor.run(function, *args))
-        assert (outcome.exit_code, outcome.signal, outcome.why) == (expected.exit_code, expected.signal, "")
+        assert (outcome.exit_code, outcome.signal, outcome.why) == (expected.exit_code, expected.signal, expected.why)
         assert str(outcome) == f"the process that ran the job {text}"
         assert outcome.peak_kib > 1000
         assert await executor.value("endings.give", "goes on") == "goes on"
