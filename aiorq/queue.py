@@ -14,7 +14,15 @@ from aiorq.call import make_call
 from aiorq.errors import NoSuchJobError
 from aiorq.job import Job
 from aiorq.keys import Keys, check_queue_name, is_job_id
-from aiorq.options import DEFAULT_TIMEOUT, JobOptions, parse_kept, parse_timeout, parse_ttl, split_options
+from aiorq.options import (
+    DEFAULT_TIMEOUT,
+    JobOptions,
+    check_on_lost,
+    parse_kept,
+    parse_timeout,
+    parse_ttl,
+    split_options,
+)
 from aiorq.serializers import resolve_serializer
 from aiorq.store import jobs, queues
 from aiorq.store.base import Store, store_of
@@ -54,6 +62,7 @@ class Queue:
         job_class: type[Job[Any]] | None = None,
         serializer: object | None = None,
         prefix: str | None = None,
+        on_lost: str | None = None,
     ) -> None:
         """Name a queue.
 
@@ -64,13 +73,16 @@ class Queue:
             job_class: what its jobs are made as.
             serializer: `pickle`, `json`, a dotted path or an object with `dumps` and `loads`; workers need the same.
             prefix: of all keys; None for the environment's (`AIORQ_KEY_PREFIX`, else `rq`).
+            on_lost: what becomes of jobs that this object enqueues, and which do not say so themselves, if their worker
+                is lost while they run: `fail`, or `requeue`, three times at most; None for the worker's setting.
 
         Raises:
-            ValueError, TypeError: a bad name, timeout, serializer or prefix.
+            ValueError, TypeError: a bad name, timeout, serializer, prefix or `on_lost`.
         """
         self.name = check_queue_name(name)
         self.default_timeout: int = parse_timeout(default_timeout) or self.DEFAULT_TIMEOUT
         self.serializer = resolve_serializer(serializer)
+        self.on_lost = check_on_lost(on_lost)
         self.job_class: type[Job[Any]] = job_class or Job
         self._connection = connection
         self._prefix = prefix
@@ -154,8 +166,8 @@ class Queue:
             f: a function that workers can import, a method, a callable object, or the dotted name of a function.
             args: its positional arguments.
             kwargs: its keyword arguments, and the options: `job_timeout`, `result_ttl`, `ttl`, `failure_ttl`,
-                `description`, `job_id`, `at_front`, `meta` (see `JobOptions`). `args=` and `kwargs=` give arguments
-                explicitly, for functions with keywords of those names.
+                `description`, `job_id`, `at_front`, `meta`, `on_lost`, `memory_limit` (see `JobOptions`). `args=` and
+                `kwargs=` give arguments explicitly, for functions with keywords of those names.
 
         Returns:
             the job, queued.
@@ -188,10 +200,25 @@ class Queue:
         job_id: str | None = None,
         at_front: bool = False,
         meta: Mapping[str, Any] | None = None,
+        *,
+        on_lost: str | None = None,
+        memory_limit: int | str | None = None,
     ) -> Job[Any]:
         """As `enqueue`, with the arguments of the function and the options apart."""
         data = self.prepare_data(
-            func, args, kwargs, timeout, result_ttl, ttl, failure_ttl, description, job_id, at_front, meta
+            func,
+            args,
+            kwargs,
+            timeout,
+            result_ttl,
+            ttl,
+            failure_ttl,
+            description,
+            job_id,
+            at_front,
+            meta,
+            on_lost=on_lost,
+            memory_limit=memory_limit,
         )
         return await self.enqueue_job(self._make(data), at_front=at_front)
 
@@ -208,6 +235,9 @@ class Queue:
         job_id: str | None = None,
         at_front: bool = False,
         meta: Mapping[str, Any] | None = None,
+        *,
+        on_lost: str | None = None,
+        memory_limit: int | str | None = None,
     ) -> EnqueueData:
         """Describe one job for `enqueue_many`.
 
@@ -223,6 +253,8 @@ class Queue:
             job_id=job_id,
             at_front=at_front,
             meta=meta,
+            on_lost=on_lost,
+            memory_limit=cast("int | None", memory_limit),
         )
         return EnqueueData(func, tuple(args or ()), dict(kwargs or {}), options)
 
@@ -289,6 +321,7 @@ class Queue:
         job = self.job_class(data.options.job_id, self._connection, self.serializer, prefix=self._prefix)
         job.set_call(make_call(data.func, data.args, data.kwargs), data.options, self.default_timeout)
         job.origin = self.name
+        job.on_lost = job.on_lost or self.on_lost
         return job
 
     def _new(self, job: Job[Any], at_front: bool) -> jobs.NewJob:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from enum import Enum
 from typing import Annotated
 
@@ -66,6 +67,13 @@ def worker(
             show_default="no limit",
         ),
     ] = None,
+    max_memory: Annotated[
+        str | None,
+        typer.Option(
+            help="Memory that a job may have which does not say so itself, in bytes or as in 512m or 2g.",
+            show_default="no limit",
+        ),
+    ] = None,
     reap_interval: Annotated[
         float | None,
         typer.Option(help="Seconds between two looks for jobs of lost workers.", show_default="2, or half a lease"),
@@ -76,8 +84,10 @@ def worker(
 ) -> None:
     """Take jobs from queues and run each in a process of its own.
 
-    The first SIGINT (Ctrl-C) or SIGTERM lets the jobs that run finish; the second kills them and puts them back.
+    The first SIGINT (Ctrl-C) or SIGTERM lets the jobs that run finish; the second kills them and puts them back. SIGHUP
+    lets them finish and starts the worker anew, in the same process, from what is installed then.
     """
+    from aiorq.options import parse_memory
     from aiorq.worker import Worker
 
     configure(log_format, logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
@@ -96,8 +106,11 @@ def worker(
         stop_grace=stop_grace,
         shutdown_timeout=shutdown_timeout,
         reap_interval=reap_interval,
+        max_memory=parse_memory(max_memory) or 0,
     )
     # This process has imported the command line: the one that forks jobs starts afresh and stays small.
     made.run(burst, max_jobs, max_idle_time, fork=False)
     if made.cold:
         raise typer.Exit(1)
+    if made.restart_requested:  # from what is on the disk now
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - this very command

@@ -9,6 +9,7 @@ import weakref
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
+import redis
 from redis.asyncio import Redis
 from redis.asyncio.connection import ConnectionPool, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
@@ -141,6 +142,15 @@ def connect_as(description: dict[str, Any]) -> Redis:
     if description["kind"] in classes:
         settings["connection_class"] = classes[description["kind"]]
     return Redis.from_pool(ConnectionPool(**settings))
+
+
+def connect_sync_as(description: dict[str, Any]) -> redis.Redis:
+    """Make a blocking client from what `describe` said in another process."""
+    classes: dict[str, Any] = {"unix": redis.UnixDomainSocketConnection, "ssl": redis.SSLConnection}
+    settings = {name: value for name, value in description["settings"].items() if name != "retry"}
+    if description["kind"] in classes:
+        settings["connection_class"] = classes[description["kind"]]
+    return redis.Redis(connection_pool=redis.ConnectionPool(**settings))
 
 
 def where(connection: Redis) -> str:

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from aiorq import callback as callbacks
 from aiorq.errors import AiorqError, HorseTerminatedError, JobTimeoutException
 from aiorq.execution.forking import ForkExecutor
 from aiorq.execution.horse import Order, encode_text, summarize
 from aiorq.execution.outcome import Lost, NotBegun, Outcome, Raised, Returned
 from aiorq.options import DEFAULT_FAILURE_TTL, DEFAULT_TIMEOUT, MAX_SECONDS
 from aiorq.record import JobRecord
+from aiorq.serializers import Serializer, resolve_serializer
 from aiorq.store import runs
 from aiorq.store.runs import Claimed, Failed, Run
 from aiorq.worker.state import Active, State, Stop, log
@@ -58,8 +60,18 @@ class Runner:
     ends, and not a round trip later. They have not begun for anybody who looks, and are put back if it takes too long.
     """
 
-    def __init__(self, state: State, executor: ForkExecutor, tasks: asyncio.TaskGroup) -> None:
-        """Run for the worker of `state`; each run is one of `tasks`."""
+    def __init__(
+        self, state: State, executor: ForkExecutor, tasks: asyncio.TaskGroup, serializer: Serializer | None = None
+    ) -> None:
+        """Run for a worker.
+
+        Args:
+            state: of the worker.
+            executor: has the processes.
+            tasks: each run becomes one of them.
+            serializer: of the worker; None for pickle.
+        """
+        self._serializer = serializer or resolve_serializer(None)
         self._state = state
         self._executor = executor
         self._tasks = tasks
@@ -217,7 +229,7 @@ class Runner:
                 state.busy -= 1
                 self._go_on()
                 state.notify()
-            await self._commit(run, record, outcome, seconds, extra)
+            await self._commit(claimed, record, outcome, seconds, extra)
         except AiorqError as error:
             log.error("%s: the outcome of job %s is not recorded: %s", run.queue, run.job_id, error, extra=extra)
         except Exception:  # noqa: BLE001 - the other jobs go on
@@ -243,7 +255,8 @@ class Runner:
         # Said before the process is asked for: whoever finds the job after this worker's sudden end takes it for begun
         # if it may have, and puts it back if it has not.
         runs.begin(state.store, state.options.name, run).add_done_callback(partial(self._on_begun, number))
-        order = Order(number, run.job_id, run.token, _timeout(record), claimed.fields)
+        limit = state.options.max_memory if record.memory_limit is None else record.memory_limit
+        order = Order(number, run.job_id, run.token, _timeout(record), claimed.fields, limit)
         outcome = await self._executor.execute(order)
         if isinstance(outcome, NotBegun):
             active.begun = False
@@ -259,9 +272,9 @@ class Runner:
             self.condemn(number, LEASE_LOST)
 
     async def _commit(
-        self, run: Run, record: JobRecord, outcome: Outcome, seconds: float, extra: dict[str, str]
+        self, claimed: Claimed, record: JobRecord, outcome: Outcome, seconds: float, extra: dict[str, str]
     ) -> None:
-        state = self._state
+        state, run = self._state, claimed.run
         store, worker = state.store, state.options.name
         extra = extra | {"duration_ms": str(round(seconds * 1000))}
         name = _function(record)
@@ -279,6 +292,7 @@ class Runner:
             )
             if held:
                 log.warning("%s: %s stopped after %.3f s (%s)", run.queue, name, seconds, run.job_id, extra=extra)
+                await self._tell_stopped(claimed, record, extra)
         elif isinstance(outcome, Returned):
             result_ttl = state.options.default_result_ttl if record.result_ttl is None else record.result_ttl
             if outcome.warning:
@@ -304,6 +318,21 @@ class Runner:
         if not held:
             refused = "%s: the outcome of %s (%s) is not recorded: %s"
             log.warning(refused, run.queue, name, run.job_id, LEASE_LOST, extra=extra)
+
+    async def _tell_stopped(self, claimed: Claimed, record: JobRecord, extra: dict[str, str]) -> None:
+        """Call the `on_stopped` of a job, in a process of its own; what it raises is logged and changes nothing."""
+        callback = record.stopped_callback_name
+        if not callback:
+            return
+        run = claimed.run
+        timeout = record.stopped_callback_timeout or callbacks.DEFAULT_TIMEOUT
+        fields = callbacks.stopped_fields(claimed.fields, callback, self._serializer)
+        order = Order(self._executor.next_number(), run.job_id, run.token, timeout, fields)
+        outcome = await self._executor.execute(order)
+        if not isinstance(outcome, Returned):
+            what = outcome.summary if isinstance(outcome, Raised) else str(outcome)
+            text = "%s: on_stopped of job %s did not end well: %s"
+            log.warning(text, run.queue, run.job_id, what, extra=extra)
 
     async def _hand_back(self, run: Run, name: str, outcome: NotBegun | Lost, extra: dict[str, str]) -> None:
         state = self._state

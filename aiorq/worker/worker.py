@@ -121,6 +121,8 @@ class Worker:
         self._state: State | None = None
         self._requested = Stop.NOT
         self._signals = 0
+        self.restart_requested = False
+        """Whether SIGHUP came: the worker ends as at a first SIGTERM, and whoever started it is to start it anew."""
 
     @property
     def name(self) -> str:
@@ -140,7 +142,7 @@ class Worker:
         *,
         fork: bool = True,
     ) -> bool:
-        """Work until told to stop, in an event loop of its own: the way for scripts. SIGINT and SIGTERM end it.
+        """Work until told to stop, in an event loop of its own: the way for scripts. SIGINT, SIGTERM and SIGHUP end it.
 
         Must be called from the main thread, outside of any event loop. Where nothing speaks against it this process is
         forked first, so that jobs find every module imported that was imported here.
@@ -180,7 +182,8 @@ class Worker:
             burst: end as soon as the queues are empty.
             max_jobs: end after that many jobs.
             max_idle_time: end after that many seconds without a job.
-            handle_signals: end at SIGINT and SIGTERM: warm at the first, cold at the second. Main thread only.
+            handle_signals: end at SIGINT and SIGTERM: warm at the first, cold at the second; and warm at SIGHUP, with
+                `restart_requested` set. Main thread only.
 
         Returns:
             whether any job ran.
@@ -238,7 +241,7 @@ class Worker:
         self._greet(state.store)
         async with asyncio.TaskGroup() as group:
             async with asyncio.TaskGroup() as running:
-                runner = Runner(state, executor, running)
+                runner = Runner(state, executor, running, self.serializer)
                 leases = Leases(state, runner, self._boot, lambda: self._register(state))
                 duties = {
                     "leases": leases.keep(),
@@ -323,11 +326,16 @@ class Worker:
         if threading.current_thread() is not threading.main_thread():
             raise ValueError("signals can be handled in the main thread only")
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self._on_signal, number)
             stack.callback(loop.remove_signal_handler, number)
 
     def _on_signal(self, number: int, *_: Any) -> None:
+        if number == signal.SIGHUP:
+            log.warning("SIGHUP: finishing what runs, to start anew then")
+            self.restart_requested = True
+            self.request_stop()
+            return
         self._signals += 1
         cold = self._signals > 1
         how = "jobs that run are killed and put back" if cold else "finishing what runs"
