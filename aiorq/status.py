@@ -67,5 +67,9 @@ TRANSITIONS: Final = (
     Edge("promote", JobStatus.READY_TO_ENQUEUE, JobStatus.QUEUED),
     *(Edge("delete", before, None) for before in JobStatus),
     Edge("empty", JobStatus.QUEUED, None),
+    *(
+        Edge("readmit", before, JobStatus.QUEUED)
+        for before in (JobStatus.CREATED, JobStatus.DEFERRED, JobStatus.READY_TO_ENQUEUE)
+    ),
 )
 """Every change of state that aiorq makes, with the script that makes it."""

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from aiorq import __version__
-from aiorq.cli import demo, dev, enqueue, worker
+from aiorq.cli import demo, dev, doctor, enqueue, worker
 from aiorq.errors import AiorqError, ConnectionLostError, StoreError
 
 _GIVEN = (ValueError, TypeError, ConnectionLostError, StoreError)
@@ -30,6 +30,7 @@ app.command()(worker.worker)
 app.command()(enqueue.enqueue)
 app.command()(demo.demo)
 app.command()(dev.dev)
+app.command()(doctor.doctor)
 
 
 def _version(wanted: bool) -> None:

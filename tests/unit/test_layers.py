@@ -14,7 +14,7 @@ ROOT = Path(aiorq.__file__).parent
 LAYERS = {
     "values": {"errors", "status", "keys", "options", "serializers", "call", "record", "current"},
     "redis": {"scripts", "store"},
-    "handles": {"job", "result", "queue", "group", "registry", "cron", "command", "callback"},
+    "handles": {"job", "result", "queue", "group", "registry", "cron", "command", "callback", "doctor"},
     "execution": {"execution"},
     "worker": {"worker"},
     "edges": {"server", "cli", "sync", "testing", "__main__", ""},
