@@ -52,15 +52,14 @@ class _Check:
 
     def run(self) -> list[Finding]:
         books = self.books
-        for job_id in books.places.keys() | books.jobs.keys():
-            fields = books.jobs.get(job_id)
-            places = books.places.get(job_id) or []
-            if fields is not None:
-                self._job(job_id, fields, places)
-            elif not is_job_id(job_id):
-                self._no_id(job_id, places)
+        # Oldest first, so that what is put back on a queue comes there in its order.
+        for job_id, fields in sorted(books.jobs.items(), key=lambda item: item[1].get("enqueued_at", "")):
+            self._job(job_id, fields, books.places.get(job_id) or [])
+        for job_id in books.places.keys() - books.jobs.keys():
+            if not is_job_id(job_id):
+                self._no_id(job_id, books.places[job_id])
             elif self.keys.job(job_id) not in books.snapshot.entries:
-                self._ghost(job_id, places)
+                self._ghost(job_id, books.places[job_id])
         self._runs()
         self._waiting()
         self._leftovers()
@@ -143,7 +142,7 @@ class _Check:
         if status == "queued":
             lists = [key for key, (_, owner) in self.books.lists.items() if owner == queue]
             checks: Checks = (
-                *(("-", ("LPOS", key, job_id)) for key in dict.fromkeys((*lists, keys.queue(queue)))),
+                *(("#0", ("LPOS", key, job_id, "COUNT", "0")) for key in dict.fromkeys((*lists, keys.queue(queue)))),
                 ("-", ("EXISTS", keys.executions(job_id))),
             )
             listed = ("SADD", keys.queues, keys.queue(queue))
@@ -218,7 +217,11 @@ class _Check:
         self, job_id: str, fields: dict[str, str], status: str, mine: list[Place], others: list[Place]
     ) -> None:
         homes, queue = HOMES[status], fields.get("origin")
-        best = min(mine, key=lambda place: (place.queue != queue, homes.index(place.kind), -place.score))
+        known = self.books.executions_of.get(job_id, {})
+        best = min(
+            mine,
+            key=lambda place: (place.queue != queue, homes.index(place.kind), place.token not in known, -place.score),
+        )
         extra = [place for place in (*mine, *others) if place is not best]
         where = Counter(place.key for place in (*mine, *others))
         found = ", ".join(key if count == 1 else f"{key} ({count} times)" for key, count in sorted(where.items()))
@@ -361,29 +364,35 @@ class _Check:
     def _run(self, run: Place, job_id: str, token: str, fields: dict[str, str]) -> None:
         """Whether all that speaks of runs speaks of this one."""
         books, keys = self.books, self.keys
+        if sum(place.kind == "wip" for place in books.places[job_id]) > 1:
+            return  # which of them is right comes first
         execution, executions = keys.execution(job_id, token), keys.executions(job_id)
         lasting = f"{math.ceil(run.score - self.now) + 60}"
         missing: list[str] = []
         commands: list[tuple[str, ...]] = []
+        absent: list[tuple[str, tuple[str, ...]]] = []
         worker = fields.get("worker_name", "")
         if execution not in books.executions:
             missing.append(execution)
+            absent.append(("-", ("EXISTS", execution)))
             stamp = f"{self.now:.6f}"
             parts = ("id", token, "job_id", job_id, "created_at", stamp, "last_heartbeat", stamp, "worker_name", worker)
             commands += [("HSET", execution, *parts), ("EXPIRE", execution, lasting)]
         if token not in books.executions_of.get(job_id, {}):
             missing.append(executions)
+            absent.append(("-", ("ZSCORE", executions, token)))
             commands += [("ZADD", executions, f"{run.score + 60:.6f}", token), ("EXPIRE", executions, lasting)]
         # Older workers of RQ have no such set.
         if worker in books.workers and "aiorq_boot" in books.workers[worker]:
             own = keys.worker_executions(worker)
             if run.member not in books.runs_of.get(worker, ()):
                 missing.append(own)
+                absent.append(("-", ("SISMEMBER", own, run.member)))
                 commands += [("SADD", own, run.member), ("EXPIRE", own, "480")]
         if missing:
             problem = f"{run.key} says that it runs, and it is missing in {', '.join(missing)}"
             found = (("+", ("ZSCORE", run.key, run.member)), *self._as_found(job_id, fields))
-            repair = Repair(found, tuple(commands))
+            repair = Repair((*found, *absent), tuple(commands))
             self._say("run half there", "I3", _WARNING, job_id, problem, "enter it there", repair, jobs=[job_id])
 
     def _stale_runs(self) -> None:
@@ -391,7 +400,9 @@ class _Check:
         members = {run.member: run for run in books.runs}
         for job_id, tokens in books.executions_of.items():
             fields = books.jobs.get(job_id, {})
-            if fields.get("status") == "canceled":  # RQ lets it run on
+            running = any(place.kind == "wip" for place in books.places.get(job_id) or ())
+            # RQ lets a canceled one run on; one that lost its lease is found elsewhere.
+            if fields.get("status") == "canceled" or (fields.get("status") == "started" and not running):
                 continue
             for token, until in tokens.items():
                 if f"{job_id}:{token}" not in members and until > self.now + 60:
@@ -467,7 +478,8 @@ class _Check:
         status = self.books.jobs[parent].get("status", "")
         found: Checks = ((f"={status}", ("HGET", self.keys.job(parent), "status")),) if status else ()
         problem = f"it waits for job {parent}, which does not know of it and will not release it"
-        repair = Repair((*self._as_found(job_id, fields), *found), tuple(commands))
+        unknown = ("-", ("SISMEMBER", key, job_id))
+        repair = Repair((*self._as_found(job_id, fields), *found, unknown), tuple(commands))
         self._say(
             "not known to its parent",
             "I10",
@@ -559,7 +571,7 @@ class _Check:
             commands: list[tuple[str, ...]] = [("LMOVE", key, list_, "RIGHT", "LEFT")] * len(ids)
             checks: Checks = (
                 (f"#{len(ids)}", ("LRANGE", key, "0", "-1")),
-                ("-", ("LPOS", list_, ids[0] if ids else "")),
+                ("#0", ("LPOS", list_, ids[0] if ids else "", "COUNT", "0")),
             )
             problem = f"it holds {_jobs(len(ids))} that {_shown(worker)} was given, and that worker is gone"
             remedy = "put them back at the head of their queue"
@@ -587,7 +599,8 @@ class _Check:
                 self._say("no queue", "I18", _ERROR, _shown(key), problem, "take it out", repair, keys=[key])
         for key, (kind, queue) in books.lists.items():
             if kind == "queue" and key not in queues:
-                repair = Repair((("=list", ("TYPE", key)),), (("SADD", keys.queues, key),))
+                checks: Checks = (("=list", ("TYPE", key)), ("-", ("SISMEMBER", keys.queues, key)))
+                repair = Repair(checks, (("SADD", keys.queues, key),))
                 problem = f"{keys.queues} does not name this queue, and those who list queues do not see it"
                 self._say("unlisted queue", "I18", _WARNING, _shown(queue), problem, "name it", repair, keys=[key])
         for key, expected, found in books.strange:
