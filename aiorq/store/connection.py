@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import socket
 import weakref
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
@@ -28,6 +29,18 @@ _SCHEMES: Final = {
 }
 _PORTABLE: Final = (str, int, float, bool, bytes, type(None))
 _CONNECT_TIMEOUT: Final = 5.0
+_KEEPALIVE: Final = {
+    getattr(socket, name): value
+    for name, value in {
+        "TCP_KEEPIDLE": 5,
+        "TCP_KEEPALIVE": 5,  # the same on macOS
+        "TCP_KEEPINTVL": 3,
+        "TCP_KEEPCNT": 3,
+        "TCP_USER_TIMEOUT": 15_000,  # milliseconds: for what was sent, which keepalive leaves to long retransmissions
+    }.items()
+    if hasattr(socket, name)
+}
+"""So that a connection on which nothing gets through is lost within 15 s, also one on which a command blocks."""
 
 
 def default_url() -> str:
@@ -56,7 +69,10 @@ def connect(url: str | None = None, **options: Any) -> Redis:
         **options,
     }
     try:
-        pool = ConnectionPool.from_url(check_url(url or default_url()), **settings)
+        checked = check_url(url or default_url())
+        if not checked.startswith("unix:"):
+            settings.setdefault("socket_keepalive_options", _KEEPALIVE)
+        pool = ConnectionPool.from_url(checked, **settings)
         pool.make_connection()  # connects nothing, but finds settings that redis-py does not know
     except ValueError as error:
         if isinstance(error, InvalidURLError):

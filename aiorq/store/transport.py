@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import os
 import random
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
@@ -131,14 +132,20 @@ class Transport:
         """Use the connections of `connection`'s pool: one for commands, and one for each blocking command at a time."""
         self._pool = connection.connection_pool
         self._loop = asyncio.get_running_loop()
+        self._process = os.getpid()
         self._connection: AbstractConnection | None = None  # kept: the pool takes 80 us for each use
         self._batcher: Batcher[Command, Reply] = Batcher(self._exchange, lambda commands: min(len(commands), _BATCH))
         self.where = where(connection)
 
     @property
     def is_home(self) -> bool:
-        """Whether the running event loop is the one that the connections belong to."""
-        return asyncio.get_running_loop() is self._loop
+        """Whether the running event loop is the one that the connections belong to, in the process that made them."""
+        return asyncio.get_running_loop() is self._loop and os.getpid() == self._process
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether all connections that the client may have are in use."""
+        return not self._pool.can_get_connection()
 
     async def execute(self, *command: Value) -> Reply:
         """Send one command and return its answer, in bytes.
@@ -176,8 +183,14 @@ class Transport:
 
     @asynccontextmanager
     async def dedicated(self) -> AsyncIterator[Dedicated]:
-        """A connection for commands that block. Leaving the block while one is under way closes the connection."""
+        """A connection for commands that block. Leaving the block while one is under way closes the connection.
+
+        Raises:
+            ConnectionLostError: Redis cannot be asked now, or the client may not have one more connection.
+        """
         self.check_loop()
+        if self._connection is None:  # commands come first: without a connection they could do nothing but fail
+            await self.execute("PING")
         try:
             async with asyncio.timeout(REPLY_TIMEOUT):  # a server that hangs takes connections, but does not greet
                 connection: AbstractConnection = await self._pool.get_connection()
@@ -189,7 +202,12 @@ class Transport:
             await self._pool.release(connection)
 
     def check_loop(self) -> None:
-        """Raise WrongLoopError outside the event loop that the connections belong to."""
+        """Raise WrongLoopError outside the event loop, and the process, that the connections belong to."""
+        if os.getpid() != self._process:
+            raise WrongLoopError(
+                "this connection belongs to the process that this one was forked from, which would get the answers:"
+                " make a client (aiorq.connect) in each process"
+            )
         if not self.is_home:
             raise WrongLoopError(
                 "this connection belongs to another event loop: make a client (aiorq.connect) in each loop that asks"
@@ -299,7 +317,10 @@ class Dedicated:
                 await connection.send_packed_command(connection.pack_command(*_encoded(command)))
                 return await connection.read_response(disable_decoding=True, timeout=math.inf)
         except (redis_errors.RedisError, OSError) as error:
-            raise self._map(error) from error
+            mapped = self._map(error)
+            if isinstance(mapped, ConnectionLostError):
+                await connection.disconnect(nowait=True)  # after a failover the name may lead to another server
+            raise mapped from error
 
     async def subscribe(self, channel: str, ping: float) -> AsyncGenerator[bytes | None]:
         """The messages of a channel; None first, once it is open.

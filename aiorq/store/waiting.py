@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 from aiorq.errors import AiorqError, ConnectionLostError, StoreError
@@ -17,7 +19,8 @@ from aiorq.store.transport import Dedicated, Transport, Value
 
 log = logging.getLogger(__name__)
 
-_BLOCK: Final = 30.0  # seconds of one XREAD; a connection that died silently is noticed after it
+_BLOCK: Final = 5.0  # seconds of one XREAD
+_SILENCE: Final = _BLOCK + 5.0  # seconds without its answer after which a connection has died silently
 _REBUILD: Final = 5e-6  # seconds of rest for each stream of an XREAD, so that many waits do not keep the server busy
 _BACKOFF: Final = (0.05, 0.1, 0.2, 0.5, 1.0)
 
@@ -92,6 +95,8 @@ class Waiter:
                             failures = 0
                 except ConnectionLostError as error:
                     log.debug("waiting for results goes on: %s", error)
+                    if self._transport.is_exhausted:
+                        await self._look()
                     await asyncio.sleep(_BACKOFF[min(failures, len(_BACKOFF) - 1)])
                     failures += 1
         except AiorqError as error:  # a refusal, which waiting does not cure
@@ -101,21 +106,26 @@ class Waiter:
             self._reader = None
             self._watched = frozenset()
 
+    async def _look(self) -> None:
+        """Ask without blocking: the client has no connection to spare for it."""
+        try:
+            await self._ask(self._transport.execute)
+        except ConnectionLostError as error:
+            log.debug("looking for results goes on: %s", error)
+
     async def _read_once(self, connection: Dedicated) -> None:
         await connection.identify()
-        streams = list(self._waiting)
-        self._watched = frozenset(streams)
         self._blocked_as = connection.client_id
-        command: tuple[Value, ...] = (
-            "XREAD",
-            "BLOCK",
-            int(_BLOCK * 1000),
-            "STREAMS",
-            *streams,
-            *["0-0"] * len(streams),
-        )
+        await self._ask(partial(connection.execute, timeout=_SILENCE), "BLOCK", int(_BLOCK * 1000))
+
+    async def _ask(self, execute: Callable[..., Awaitable[Any]], *block: Value) -> None:
+        streams = list(self._waiting)
+        if not streams:  # whoever waited was cancelled meanwhile
+            self._blocked_as = None
+            return
+        self._watched = frozenset(streams)
         try:
-            reply = await connection.execute(*command, timeout=_BLOCK + 10)
+            reply = await execute("XREAD", *block, "STREAMS", *streams, *["0-0"] * len(streams))
         except StoreError as error:
             if "WRONGTYPE" not in str(error):
                 raise

@@ -103,6 +103,7 @@ class Proxy:
 
     def __init__(self, upstream: Path, folder: Path) -> None:
         self.upstream = str(upstream)
+        """The socket of the server that new connections lead to."""
         self.path = str(folder / "proxy")
         self.url = f"unix://{self.path}"
         self.connected = 0
@@ -112,9 +113,9 @@ class Proxy:
         self._passages: dict[Passage, asyncio.Task[None]] = {}
 
     @property
-    def open(self) -> int:
-        """How many connections there are."""
-        return len(self._passages)
+    def destinations(self) -> set[str]:
+        """The servers that connections lead to."""
+        return {passage.upstream for passage in self._passages}
 
     def arm(self, fault: Fault) -> Fault:
         """From now on strike requests, each fault as often as it says; of several the first one strikes."""
@@ -163,11 +164,12 @@ class Passage:
         self._writer = writer
         self._planned: asyncio.Queue[Fault | None] = asyncio.Queue()
         self._received: asyncio.Queue[bytes] = asyncio.Queue()
+        self.upstream = proxy.upstream
         self.swallows = proxy.swallows
 
     async def carry(self) -> None:
         """Until one side closes, or a fault does."""
-        up_reader, up_writer = await asyncio.open_unix_connection(self._proxy.upstream)
+        up_reader, up_writer = await asyncio.open_unix_connection(self.upstream)
         parts = self._requests(up_writer), self._receive(up_reader), self._answers()
         ways = [asyncio.ensure_future(part) for part in parts]
         try:
