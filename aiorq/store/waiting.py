@@ -15,12 +15,11 @@ from typing import Any, Final, TypeAlias
 
 from aiorq.errors import AiorqError, ConnectionLostError, StoreError
 from aiorq.store.base import Store
-from aiorq.store.transport import Dedicated, Transport, Value
+from aiorq.store.transport import REPLY_TIMEOUT, Dedicated, Transport, Value
 
 log = logging.getLogger(__name__)
 
-_BLOCK: Final = 5.0  # seconds of one XREAD
-_SILENCE: Final = _BLOCK + 5.0  # seconds without its answer after which a connection has died silently
+_BLOCK: Final = 5.0  # seconds of one XREAD: a connection that died silently is noticed REPLY_TIMEOUT after it
 _REBUILD: Final = 5e-6  # seconds of rest for each stream of an XREAD, so that many waits do not keep the server busy
 _BACKOFF: Final = (0.05, 0.1, 0.2, 0.5, 1.0)
 
@@ -116,7 +115,7 @@ class Waiter:
     async def _read_once(self, connection: Dedicated) -> None:
         await connection.identify()
         self._blocked_as = connection.client_id
-        await self._ask(partial(connection.execute, timeout=_SILENCE), "BLOCK", int(_BLOCK * 1000))
+        await self._ask(partial(connection.execute, timeout=_BLOCK + REPLY_TIMEOUT), "BLOCK", int(_BLOCK * 1000))
 
     async def _ask(self, execute: Callable[..., Awaitable[Any]], *block: Value) -> None:
         streams = list(self._waiting)

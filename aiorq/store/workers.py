@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from aiorq.errors import QueueFullError, WorkerExistsError
 from aiorq.store.base import Store
-from aiorq.store.transport import Dedicated, Value
+from aiorq.store.transport import REPLY_TIMEOUT, Dedicated, Value
 
 
 async def register(
@@ -55,7 +55,7 @@ async def wait_for_push(store: Store, connection: Dedicated, worker: str, queue:
     """
     keys = store.keys
     command = ("BLMOVE", keys.queue(queue), keys.inbox(worker, queue), "LEFT", "RIGHT", seconds)
-    return await connection.execute(*command, timeout=seconds + 10) is not None
+    return await connection.execute(*command, timeout=seconds + REPLY_TIMEOUT) is not None
 
 
 async def are_suspended(store: Store) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from redis.asyncio import Redis
 
 from aiorq import Job, Queue, connect
+from aiorq.errors import ConnectionLostError, QueueFullError
 from aiorq.server import EmbeddedServer
 from tests.execution.conftest import gate, told  # noqa: F401 - fixtures
 from tests.execution.processes import LIMIT
@@ -55,44 +57,90 @@ class Ledger:
         path.touch()
         self._path = path
         self._queue = queue
+        self._lines = count()
+        self._enqueued = asyncio.Event()
         self.connection: Any = queue.connection
         """The client that looks."""
-        self.jobs: list[Job[Any]] = []
-        """Those whose enqueue returned."""
+        self.jobs: dict[str, Job[Any]] = {}
+        """The line of each job whose enqueue returned."""
+        self.unsure: set[str] = set()
+        """The lines of those whose enqueue got no answer."""
+        self.refused: set[str] = set()
+        """The lines of those that the server had no room for."""
 
     async def enqueue(self, queue: Queue | None = None, **options: Any) -> Job[Any]:
         """Enqueue one, on `queue` where another way to the server is to be taken."""
-        line = f"line-{len(self.jobs)}"
-        job = await (queue or self._queue).enqueue("jobs.append", str(self._path), line, description=line, **options)
-        self.jobs.append(job)
+        line = f"line-{next(self._lines)}"
+        try:
+            job = await (queue or self._queue).enqueue(
+                "jobs.append", str(self._path), line, description=line, **options
+            )
+        except ConnectionLostError:
+            self.unsure.add(line)
+            raise
+        except QueueFullError:
+            self.refused.add(line)
+            raise
+        self.jobs[line] = job
+        self._enqueued.set()
+        self._enqueued = asyncio.Event()
         return job
+
+    @asynccontextmanager
+    async def load(self, queue: Queue) -> AsyncIterator[None]:
+        """Within the block enqueue jobs on `queue` all the time, whatever it says."""
+        ending = False
+
+        async def enqueue() -> None:
+            while not ending:
+                with suppress(ConnectionLostError, QueueFullError):
+                    await self.enqueue(queue)
+                await asyncio.sleep(0.02)
+
+        task = asyncio.create_task(enqueue())
+        yield
+        ending = True
+        await task
 
     @property
     def runs(self) -> Counter[str]:
         """How many times each line was written."""
         return Counter(self._path.read_text().split())
 
+    async def more(self, amount: int = 5) -> None:
+        """Wait until that many jobs have run that are enqueued from now on."""
+        known = len(self.jobs)
+        async with asyncio.timeout(LIMIT):
+            while len(self.jobs) < known + amount:
+                await self._enqueued.wait()
+        for job in list(self.jobs.values())[known:]:
+            assert await job.latest_result(timeout=LIMIT) is not None, f"no outcome of {job}"
+
     async def settled(self, seconds: float = LIMIT) -> None:
         """Wait until every job has an outcome."""
         async with asyncio.timeout(seconds):
-            for job in self.jobs:
+            for job in self.jobs.values():
                 assert await job.latest_result(timeout=seconds) is not None, f"no outcome of {job}"
 
     async def check(self) -> None:
         """Every job ran once and its outcome is there once, and nothing speaks of a run any more."""
         await self.settled()
-        assert self.runs == {f"line-{number}": 1 for number in range(len(self.jobs))}
-        entries = [await self.connection.xlen(f"rq:results:{job.id}") for job in self.jobs]
-        assert entries == [1] * len(self.jobs)
-        assert {await job.get_status() for job in self.jobs} <= {"finished"}
+        async with asyncio.timeout(LIMIT):  # those that nobody knows of end too
+            while await self.remains():
+                pass
+        runs = self.runs
+        assert set(runs.values()) <= {1}
+        assert set(self.jobs) <= set(runs) <= set(self.jobs) | self.unsure
+        for job in self.jobs.values():
+            assert await self.connection.xlen(f"rq:results:{job.id}") == 1
+            assert await job.get_status() == "finished"
         finished = await self.connection.zrange("rq:finished:default", 0, -1)
-        assert sorted(finished) == sorted(job.id.encode() for job in self.jobs)
-        await self.nothing_runs()
+        assert len(finished) == len(runs)
 
-    async def nothing_runs(self) -> None:
-        """Neither queues, nor inboxes, nor the books of runs hold anything."""
-        for pattern in ("rq:queue:*", "rq:wip:*", "rq:execution*", "rq:worker:*:executions", "rq:aiorq:inbox:*"):
-            assert await self.connection.keys(pattern) == []
+    async def remains(self) -> list[bytes]:
+        """What there is in queues, inboxes and the books of runs."""
+        patterns = ("rq:queue:*", "rq:wip:*", "rq:execution*", "rq:worker:*:executions", "rq:aiorq:inbox:*")
+        return [key for pattern in patterns for key in await self.connection.keys(pattern)]
 
 
 @pytest.fixture

@@ -237,7 +237,7 @@ async def release(case: Case, script: str) -> None:
     assert fault.hits == 1
     await case.noticed()
     assert await case.real.lrange("rq:queue:default", 0, -1) == [job.id.encode()]
-    assert case.ledger.runs.total() == 1
+    assert set(case.ledger.runs) == {"line-0"}
     await case.worker().work(burst=True)
     await case.ledger.check()
 

@@ -372,7 +372,7 @@ class TestSilence:
     ) -> None:
         """It asks again over another one."""
         monkeypatch.setattr(waiting, "_BLOCK", 0.2)
-        monkeypatch.setattr(waiting, "_SILENCE", 0.5)
+        monkeypatch.setattr(waiting, "REPLY_TIMEOUT", 0.3)
         job = await queue.enqueue("jobs.add", 1)
         result = asyncio.create_task(result_of(Job(job.id, through_proxy)))
         blocked = proxy.arm(Fault(lambda command: command[0] == b"XREAD", gate=asyncio.Event()))
