@@ -55,6 +55,7 @@ TRANSITIONS: Final = (
     *(Edge("enqueue", before, JobStatus.QUEUED) for before in JobStatus if before is not JobStatus.STARTED),
     Edge("claim", JobStatus.QUEUED, JobStatus.STARTED),
     Edge("release", JobStatus.STARTED, JobStatus.QUEUED),
+    Edge("retire", JobStatus.STARTED, JobStatus.QUEUED),
     Edge("finish", JobStatus.STARTED, JobStatus.FINISHED),
     Edge("finish", JobStatus.STARTED, None),
     *(Edge("fail", JobStatus.STARTED, after) for after in _AFTER_FAILURE),

@@ -1,6 +1,7 @@
 #!lua flags=allow-oom
--- Take a worker out of RQ's books; its hash stays for a minute with the time of its death.
--- no change of state
+-- Take a worker out of RQ's books; its hash stays for a minute with the time of its death. What it had claimed and never
+-- heard of, since the answer was lost, goes back to the head of its queue.
+-- started -> queued
 --
 -- KEYS[1] worker, KEYS[2] set of workers
 -- ARGV[1] prefix, ARGV[2] worker, ARGV[3] its boot, then the queues' names
@@ -8,10 +9,26 @@
 -- @include keys
 -- @include clock
 -- @include dates
+-- @include stops
+-- @include job
+-- @include execution
 local key, workers = KEYS[1], KEYS[2]
 local prefix, worker, boot = ARGV[1], ARGV[2], ARGV[3]
+local function members_of(set)
+  local members = redis.pcall('SMEMBERS', set)
+  return members.err and {} or members
+end
+
 local theirs, birth, death = unpack(redis.call('HMGET', key, 'aiorq_boot', 'birth', 'death'))
 if birth and theirs ~= boot then return 'taken' end
+for _, member in ipairs(members_of(worker_executions_key(prefix, worker))) do
+  local id, token = string.match(member, '^([^:]*):(.*)$')
+  local fields = id and redis.pcall('HMGET', job_key(prefix, id), 'origin', 'aiorq_held') or {}
+  local queue, held = fields[1], fields[2]
+  if queue and held == token and holds(prefix, queue, id, token) and put_back(prefix, queue, id) then
+    end_execution(prefix, worker, queue, id, token, 'queued')
+  end
+end
 redis.call('SREM', workers, key)
 for index = 4, #ARGV do redis.call('SREM', queue_workers_key(prefix, ARGV[index]), key) end
 for index = 4, #ARGV do redis.call('SREM', inboxes_key(prefix), worker .. ':' .. ARGV[index]) end

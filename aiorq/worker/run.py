@@ -229,7 +229,11 @@ class Runner:
                 state.busy -= 1
                 self._go_on()
                 state.notify()
-            await self._commit(claimed, record, outcome, seconds, extra)
+            if isinstance(outcome, NotBegun) or (isinstance(outcome, Lost) and outcome.why == KILLED_AT_STOP):
+                if not await self._hand_back(run, _function(record), outcome, extra):
+                    return  # the worker's end does it
+            else:
+                await self._commit(claimed, record, outcome, seconds, extra)
         except AiorqError as error:
             log.error("%s: the outcome of job %s is not recorded: %s", run.queue, run.job_id, error, extra=extra)
         except Exception:  # noqa: BLE001 - the other jobs go on
@@ -272,7 +276,12 @@ class Runner:
             self.condemn(number, LEASE_LOST)
 
     async def _commit(
-        self, claimed: Claimed, record: JobRecord, outcome: Outcome, seconds: float, extra: dict[str, str]
+        self,
+        claimed: Claimed,
+        record: JobRecord,
+        outcome: Returned | Raised | Lost,
+        seconds: float,
+        extra: dict[str, str],
     ) -> None:
         state, run = self._state, claimed.run
         store, worker = state.store, state.options.name
@@ -280,9 +289,6 @@ class Runner:
         name = _function(record)
         failure_ttl = DEFAULT_FAILURE_TTL if record.failure_ttl is None else record.failure_ttl
         if isinstance(outcome, Lost) and outcome.why in {LEASE_LOST, FENCED}:
-            return
-        if isinstance(outcome, NotBegun) or (isinstance(outcome, Lost) and outcome.why == KILLED_AT_STOP):
-            await self._hand_back(run, name, outcome, extra)
             return
         if isinstance(outcome, Lost) and outcome.why == STOPPED:
             text = encode_text("the job was stopped, as somebody had asked\n")
@@ -334,18 +340,24 @@ class Runner:
             text = "%s: on_stopped of job %s did not end well: %s"
             log.warning(text, run.queue, run.job_id, what, extra=extra)
 
-    async def _hand_back(self, run: Run, name: str, outcome: NotBegun | Lost, extra: dict[str, str]) -> None:
+    async def _hand_back(self, run: Run, name: str, outcome: NotBegun | Lost, extra: dict[str, str]) -> bool:
+        """Put a job back whose run is to leave no trace; False when Redis cannot be asked, and the worker is to end."""
         state = self._state
         reason = outcome.reason if isinstance(outcome, NotBegun) else outcome.why
         log.warning("%s: %s is put back (%s): %s", run.queue, name, run.job_id, reason, extra=extra)
         if isinstance(outcome, NotBegun):
             state.claimed -= 1
             await state.pause(_NOT_BEGUN_PAUSE)
-        await state.persist(
-            lambda: runs.release(state.store, state.options.name, [], [run]),
-            f"put back job {run.job_id}",
-            refusals=_REFUSALS,
-        )
+        try:
+            await state.persist(
+                lambda: runs.release(state.store, state.options.name, [], [run]),
+                f"put back job {run.job_id}",
+                refusals=_REFUSALS,
+            )
+        except AiorqError as error:
+            log.debug("job %s cannot be put back now: %s", run.job_id, error)
+            return False
+        return True
 
 
 def _as_raised(outcome: Raised | Lost, record: JobRecord) -> Raised:

@@ -20,7 +20,7 @@ from aiorq.worker.options import WorkerOptions
 log = logging.getLogger("aiorq.worker")
 
 T = TypeVar("T")
-_BACKOFF: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+_BACKOFF: Final = (0.1, 0.2, 0.5, 1.0)  # work goes on within a second of the end of trouble
 
 
 class Stop(IntEnum):

@@ -16,7 +16,8 @@ from aiorq.store import workers
 from aiorq.store.base import Store
 from aiorq.store.transport import Dedicated
 
-_BLOCK: Final = 60.0  # seconds of one blocking move; a connection that died silently is noticed after it
+_BLOCK: Final = 20.0  # seconds of one blocking move: a connection that died silently is noticed REPLY_TIMEOUT after it
+_UNBLOCK_LIMIT: Final = 1.0  # seconds for a move to end that was unblocked; a dead connection never hears of it
 
 
 class Wakeups:
@@ -62,9 +63,9 @@ class Wakeups:
         finally:
             outcomes = await asyncio.gather(*moves, return_exceptions=True)
         for outcome in outcomes:
-            if isinstance(outcome, BaseException):
+            if isinstance(outcome, Exception):
                 raise outcome
-        return any(outcomes)
+        return any(outcome is True for outcome in outcomes)
 
     async def _move(self, queue: str) -> bool:
         connection = self._connections.get(queue)
@@ -81,6 +82,7 @@ class Wakeups:
     async def _unblock(self, moves: dict[asyncio.Task[bool], str]) -> None:
         self._ending = True
         pause = 0.001
+        deadline = asyncio.get_running_loop().time() + _UNBLOCK_LIMIT
         # A move that is only being sent cannot be unblocked yet: ask again until all have ended.
         while pending := {move: queue for move, queue in moves.items() if not move.done()}:
             clients = [self._connections[queue].client_id for queue in pending.values() if queue in self._connections]
@@ -89,3 +91,6 @@ class Wakeups:
             )
             await asyncio.wait(pending, timeout=pause)
             pause = min(2 * pause, 0.1)
+            if asyncio.get_running_loop().time() > deadline:
+                for move in pending:
+                    move.cancel()  # closes the connection

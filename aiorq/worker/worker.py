@@ -19,7 +19,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, Final
 
 import anyio
 from redis.asyncio import Redis
@@ -42,6 +42,9 @@ from aiorq.worker.options import STOP_GRACE, WorkerOptions, as_names, random_nam
 from aiorq.worker.reap import look_after
 from aiorq.worker.run import KILLED_AT_STOP, Runner
 from aiorq.worker.state import State, Stop, log
+
+_SIGN_OFF: Final = (0.1, 0.3, 0.6, 1.0)
+"""Seconds between attempts to sign off."""
 
 
 class Worker:
@@ -301,12 +304,17 @@ class Worker:
 
     async def _retire(self, state: State) -> None:
         # Runs are left only where the worker was cancelled, not told to stop; their processes are dead by now.
-        try:
-            left = [active.run for active in state.running.values()]
-            await runs.release(state.store, self.name, self.options.queues, left)
-            await workers.retire(state.store, self.name, self._boot, self.options.queues)
-        except AiorqError as error:
-            log.warning("cannot sign off: %s", error)
+        left = [active.run for active in state.running.values()]
+        for pause in (*_SIGN_OFF, None):
+            try:
+                await runs.release(state.store, self.name, self.options.queues, left)
+                await workers.retire(state.store, self.name, self._boot, self.options.queues)
+                break
+            except AiorqError as error:
+                if pause is None:
+                    log.warning("cannot sign off: %s", error)
+                else:
+                    await asyncio.sleep(pause)
         log.info("worker %s ended", self.name)
 
     def _greet(self, store: Store) -> None:

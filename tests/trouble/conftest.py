@@ -19,7 +19,7 @@ from aiorq.server import EmbeddedServer
 from tests.execution.conftest import gate, told  # noqa: F401 - fixtures
 from tests.execution.processes import LIMIT
 from tests.trouble.proxy import Proxy
-from tests.worker.conftest import log, make_worker, own_server, run_script, start  # noqa: F401 - fixtures
+from tests.worker.conftest import log, make_worker, monitor, own_server, run_script, start  # noqa: F401 - fixtures
 
 
 @asynccontextmanager
