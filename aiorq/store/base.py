@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import Future
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,6 +30,13 @@ class Store:
     async def run(self, script: str, keys: Sequence[Value], *args: Value) -> Any:
         """Run the script of that name with the prefix as its first argument."""
         return await self.transport.run(load(script), keys, (self.keys.prefix, *args))
+
+    def send(self, script: str, keys: Sequence[Value], *args: Value) -> Future[Any]:
+        """As `run`, but what the server answers is not waited for; it may be that it does not have the script.
+
+        The call leaves with the commands of all who ask at this moment, in the same round trip.
+        """
+        return self.transport.send(load(script), keys, (self.keys.prefix, *args))
 
 
 def store_of(connection: Redis | str | None = None, prefix: str | None = None) -> Store:

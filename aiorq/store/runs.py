@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from aiorq.errors import StoreError
 from aiorq.store.base import Store
-from aiorq.store.transport import Batcher, Value
+from aiorq.store.transport import Value, is_missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,23 +87,33 @@ async def claim(
     return claimed
 
 
-def begin(store: Store, worker: str, run: Run) -> Future[bool]:
-    """Take note that a run has begun: if its worker is lost from now on, so is the run.
+def send_begin(store: Store, worker: str, run: Run) -> Future[list[int]]:
+    """Say that a run begins: if its worker is lost from now on, so is the run.
 
-    It is asked for before this returns to the event loop; runs that begin at the same moment travel together.
+    The words leave with all else that is sent at this moment, in the same round trip.
 
     Returns:
-        whether the run holds its place; it must not go on if it does not.
+        what `begins` understands.
     """
-    batcher = store.batchers.get("begin")
-    if batcher is None:
+    return store.send("begin", [store.keys.worker(worker)], run.queue, run.job_id, run.token)
 
-        async def ask(runs: list[Run]) -> Sequence[bool]:
-            args = [part for run in runs for part in (run.queue, run.job_id, run.token)]
-            return [bool(holds) for holds in await store.run("begin", [store.keys.worker(worker)], *args)]
 
-        batcher = store.batchers["begin"] = Batcher(ask, len)
-    return batcher.add(run)
+async def begins(store: Store, worker: str, run: Run, answer: Future[list[int]]) -> bool:
+    """Whether a run that begins holds its place; it must not go on if it does not.
+
+    Args:
+        store: where.
+        worker: its name.
+        run: which.
+        answer: from `send_begin`; asked for again where the server did not have the script.
+    """
+    try:
+        held = await answer
+    except StoreError as error:
+        if not is_missing(error):
+            raise
+        held = await store.run("begin", [store.keys.worker(worker)], run.queue, run.job_id, run.token)
+    return bool(held[0])
 
 
 @dataclass(frozen=True, slots=True)

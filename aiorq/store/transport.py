@@ -175,11 +175,16 @@ class Transport:
     async def run(self, script: Script, keys: Sequence[Value], args: Sequence[Value]) -> Reply:
         """Run a script; it is loaded where the server does not have it (any more)."""
         try:
-            return await self.execute("EVALSHA", script.sha, len(keys), *keys, *args)
+            return await self.send(script, keys, args)
         except StoreError as error:
-            if not isinstance(error.__cause__, redis_errors.NoScriptError):
+            if not is_missing(error):
                 raise
         return await self.execute("EVAL", script.source, len(keys), *keys, *args)
+
+    def send(self, script: Script, keys: Sequence[Value], args: Sequence[Value]) -> asyncio.Future[Reply]:
+        """Run a script in the next round trip, if the server has it; `is_missing` tells that error from others."""
+        self.check_loop()
+        return self._batcher.add(_encoded(("EVALSHA", script.sha, len(keys), *keys, *args)))
 
     @asynccontextmanager
     async def dedicated(self) -> AsyncIterator[Dedicated]:
@@ -275,6 +280,11 @@ class Transport:
             reason = text or "no answer in time"
             return ConnectionLostError(f"Redis at {self.where} cannot be asked now: {reason}")
         return StoreError(f"Redis at {self.where} refused: {text}")
+
+
+def is_missing(error: StoreError) -> bool:
+    """Whether the server did not have a script, as after a restart."""
+    return isinstance(error.__cause__, redis_errors.NoScriptError)
 
 
 def _encoded(command: Command) -> Command:

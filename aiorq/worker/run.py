@@ -56,8 +56,8 @@ class _Waiting:
 class Runner:
     """Runs claimed jobs on an executor and records how they end.
 
-    While jobs are brisk, as many again as may run are claimed ahead: the next one begins in the moment in which one
-    ends, and not a round trip later. They have not begun for anybody who looks, and are put back if it takes too long.
+    While jobs are brisk, up to twice as many as may run are claimed ahead: the next one begins in the moment in which
+    one ends, and not a round trip later. They have not begun for anybody who looks, and are put back if it takes long.
     """
 
     def __init__(
@@ -136,8 +136,8 @@ class Runner:
             why: for the log; `LEASE_LOST` or `FENCED`.
             grace: seconds that it has to end by itself.
         """
-        active = self._state.running[number]
-        if active.condemned:
+        active = self._state.running.get(number)
+        if active is None or active.condemned:
             return
         if self._withdraw(number) is not None:
             self._state.claimed -= 1
@@ -205,8 +205,10 @@ class Runner:
     def _settle_ahead(self) -> None:
         state = self._state
         state.waiting = len(self._waiting)
+        room = state.options.concurrency
         brisk = self._brisk >= _BRISK_RUNS and state.stop is Stop.NOT
-        state.ahead = state.options.concurrency - state.waiting if brisk else 0
+        # Some at a time: a claim of several costs little more than a claim of one.
+        state.ahead = 2 * room - state.waiting if brisk and state.waiting <= room else 0
 
     async def _run(self, number: int, claimed: Claimed) -> None:
         """Run a job and write its outcome however long Redis takes.
@@ -258,7 +260,8 @@ class Runner:
         self._executing.add(number)
         # Said before the process is asked for: whoever finds the job after this worker's sudden end takes it for begun
         # if it may have, and puts it back if it has not.
-        runs.begin(state.store, state.options.name, run).add_done_callback(partial(self._on_begun, number))
+        answer = runs.send_begin(state.store, state.options.name, run)
+        answer.add_done_callback(partial(self._on_begun, number, run))
         limit = state.options.max_memory if record.memory_limit is None else record.memory_limit
         order = Order(number, run.job_id, run.token, _timeout(record), claimed.fields, limit)
         outcome = await self._executor.execute(order)
@@ -266,14 +269,17 @@ class Runner:
             active.begun = False
         return outcome
 
-    def _on_begun(self, number: int, answer: asyncio.Future[bool]) -> None:
-        if answer.cancelled():
+    def _on_begun(self, number: int, run: Run, answer: asyncio.Future[list[int]]) -> None:
+        if answer.cancelled() or (answer.exception() is None and answer.result()[0]):
             return
-        error = answer.exception()
-        if error is not None:
-            log.debug("the beginning of a run is said by the next renewal: %s", error)
-        elif not answer.result() and number in self._executing:
-            self.condemn(number, LEASE_LOST)
+        self._tasks.create_task(self._check_begun(number, run, answer), name=f"aiorq begin {number}")
+
+    async def _check_begun(self, number: int, run: Run, answer: asyncio.Future[list[int]]) -> None:
+        try:
+            if not await runs.begins(self._state.store, self._state.options.name, run, answer):
+                self.condemn(number, LEASE_LOST)
+        except AiorqError as error:
+            log.debug("the beginning of job %s is said by the next renewal: %s", run.job_id, error)
 
     async def _commit(
         self,
