@@ -27,7 +27,7 @@ from aiorq.execution.frames import Frame, Kind
 from aiorq.execution.horse import Order
 from aiorq.execution.memory import OomKills, find_counter
 from aiorq.execution.outcome import Lost, NotBegun, Outcome, Raised, Returned
-from aiorq.execution.zygote import Settings, serve
+from aiorq.execution.zygote import VERSION, Settings, serve
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +46,10 @@ _BOOT: Final = "import sys; sys.path[:] = {path!r}; from aiorq.execution.zygote 
 
 class ZygoteError(AiorqError):
     """The process that forks jobs cannot be used."""
+
+
+class UpgradedError(ZygoteError):
+    """The code of aiorq on disk is of another version than the one that runs, so that no zygote can be started."""
 
 
 class Zygote(NamedTuple):
@@ -139,6 +143,8 @@ class ForkExecutor:
         self._oom_kills = OomKills(find_counter())
         self._outbox: deque[tuple[Kind, Sequence[bytes]]] = deque()
         self._closing = False
+        self._broken: ZygoteError | None = None
+        self._breaking = asyncio.Event()
         self._restarting: asyncio.Task[None] | None = None
 
     @property
@@ -150,6 +156,7 @@ class ForkExecutor:
         """Start the zygote and wait until its modules are imported. After a failure there is only `close`.
 
         Raises:
+            UpgradedError: its code is of another version than this one.
             ZygoteError: a module cannot be preloaded, or the zygote ended.
         """
         loop = asyncio.get_running_loop()
@@ -166,13 +173,22 @@ class ForkExecutor:
         await self._ready
         self._usable = True
 
+    async def broken(self) -> ZygoteError:
+        """Wait until no job can be run any more, as no zygote can take the place of one that died, and say why.
+
+        From then on `execute` answers with `NotBegun`, and the worker had better end.
+        """
+        while self._broken is None:
+            await self._breaking.wait()
+        return self._broken
+
     async def execute(self, order: Order) -> Outcome:
         """Run a job in a process of its own and say how it ended.
 
         A caller that is cancelled leaves it running; see `kill`.
         """
         if not self._usable:
-            return NotBegun("the process that forks jobs is being started")
+            return NotBegun(str(self._broken or "the process that forks jobs is being started"))
         loop = asyncio.get_running_loop()
         ooms = self._oom_kills.recent(loop.time())
         running = self._running[order.number] = _Running(loop.create_future(), order.memory_limit, ooms)
@@ -341,7 +357,11 @@ class ForkExecutor:
             self._zygote_died()
 
     def _handle(self, frame: Frame) -> None:
-        if frame.kind == Kind.READY:
+        if frame.kind in (Kind.READY, Kind.UNUSABLE) and frame.fields[-1:] != [VERSION]:
+            there = b"".join(frame.fields[-1:]).decode(errors="replace")
+            versions = f"{VERSION.decode()} runs, {there} is there"
+            self._settle_ready(UpgradedError(f"aiorq was upgraded on disk: restart the worker ({versions})"))
+        elif frame.kind == Kind.READY:
             self._settle_ready(None)
         elif frame.kind == Kind.UNUSABLE:
             self._settle_ready(ZygoteError(frame.fields[0].decode(errors="replace")))
@@ -430,6 +450,12 @@ class ForkExecutor:
                 self._dead = None
             try:
                 await self.start()
+                return
+            except UpgradedError as error:
+                log.error("jobs cannot be run any more: %s", error)  # noqa: TRY400 - the text says all
+                self._broken = error
+                self._breaking.set()
+                self._dead = self._disconnect() or self._dead
                 return
             except (ZygoteError, OSError) as error:
                 log.error("the process that forks jobs does not start: %s", error)  # noqa: TRY400 - the text says all

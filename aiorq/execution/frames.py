@@ -31,9 +31,9 @@ class Kind(IntEnum):
     CONFIGURE = 1
     """To the zygote, first of all: settings of `zygote.Settings`."""
     READY = 2
-    """From the zygote: modules are imported, it forks from now on."""
+    """From the zygote: modules are imported, it forks from now on. Fields: version of the zygote's code."""
     UNUSABLE = 3
-    """From the zygote: a module could not be imported. Fields: text."""
+    """From the zygote: a module could not be imported. Fields: text, version of the zygote's code."""
     RUN = 4
     """To the zygote: fork a horse. Fields: see `horse.Order`."""
     REFUSED = 5
@@ -48,6 +48,21 @@ class Kind(IntEnum):
     """From a horse: see `horse.report`."""
     ENDED = 10
     """From the zygote: horses were reaped. Fields: of each the number of the run, wait status, peak resident KiB."""
+
+
+class NoMemoryError(MemoryError):
+    """There is no memory for a message; it was thrown away."""
+
+    def __init__(self, kind: int, first: bytes) -> None:
+        """Say which message.
+
+        Args:
+            kind: its kind.
+            first: its first field, cut to 64 bytes.
+        """
+        super().__init__(f"no memory for a message of kind {kind}")
+        self.kind = kind
+        self.first = first
 
 
 class Frame(NamedTuple):
@@ -96,6 +111,7 @@ def receive(sock: socket.socket, buffer: bytearray | None = None) -> Frame | Non
     Raises:
         BlockingIOError: the socket is non-blocking and there is none.
         ValueError: a message that is not one of ours; it was thrown away.
+        NoMemoryError: a message that came in a file does not fit into memory.
     """
     buffer = buffer or bytearray(BUFFER)
     try:
@@ -105,12 +121,17 @@ def receive(sock: socket.socket, buffer: bytearray | None = None) -> Frame | Non
     if not size:
         return None
     files: Sequence[int] = _passed(ancillary) if ancillary else []
+    number = count = 0
     try:
         number, passed, count = _HEAD.unpack(buffer[: min(size, _HEAD.size)])
         body = _read_all(files[0]) if passed else buffer[_HEAD.size : size]
         return Frame(number, unpack(body, count))
     except (struct.error, IndexError, OSError) as error:
         raise ValueError(f"not a message: {error}") from error
+    except MemoryError:
+        if not files:
+            raise
+        raise NoMemoryError(number, _first_field(files[0], count)) from None
     finally:
         for file in files:
             os.close(file)
@@ -155,6 +176,11 @@ def _anonymous_file() -> int:
     file, path = tempfile.mkstemp(prefix="aiorq-")
     os.unlink(path)
     return file
+
+
+def _first_field(file: int, count: int) -> bytes:
+    length = int.from_bytes(os.pread(file, 4, 0), "big")
+    return os.pread(file, min(length, 64), 4 * count)
 
 
 def _read_all(file: int) -> bytes:

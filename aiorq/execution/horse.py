@@ -17,6 +17,7 @@ import socket
 import sys
 import zlib
 from collections.abc import Coroutine, Mapping, Sequence, Set
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, NoReturn
 
 from aiorq.call import MAX_PAYLOAD, inflate, load_call, resolve
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 TRACEBACK_LIMIT: Final = 64 * 1024
 """Characters of a traceback that are kept: the first and the last half of that."""
 _SUMMARY_LIMIT: Final = 200
+_INFLATED_EARLY: Final = 16 * 1024  # bytes of a call up to which it is inflated before the fork: more would hold up all
 WATCHED: Final = ("asyncio", "aiorq.job", "json", "traceback")
 """Modules that are worth importing in the zygote once a horse needed them."""
 
@@ -119,12 +121,11 @@ class Prepared:
         self.serializer = serializer
         self.loaded = loaded
         self.modules = len(sys.modules)
-        self.payload: bytes | DeserializationError
-        """The call, inflated, or why it cannot be."""
-        try:
-            self.payload = inflate(message[5])
-        except DeserializationError as error:
-            self.payload = error
+        self.payload: bytes | None = None
+        """The call, inflated; None where that is left to the horse."""
+        if len(message[5]) <= _INFLATED_EARLY:
+            with suppress(DeserializationError, MemoryError):  # the horse will meet it too, and say so
+                self.payload = inflate(message[5])
         self.armed = False
         self.passed = False
         self.task: asyncio.Task[Any] | None = None
@@ -238,9 +239,8 @@ def perform(run: Prepared) -> tuple[Kind, list[bytes]]:
             run.armed = True
             signal.setitimer(signal.ITIMER_REAL, run.seconds)
         try:
-            if isinstance(run.payload, DeserializationError):
-                raise run.payload
-            call = load_call(run.payload, run.serializer)
+            payload = inflate(run.message[5]) if run.payload is None else run.payload
+            call = load_call(payload, run.serializer)
             value = resolve(call)(*call.args, **call.kwargs)
             if isinstance(value, Coroutine):
                 value = _run_coroutine(value, run)

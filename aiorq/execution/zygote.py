@@ -25,10 +25,13 @@ import time
 from contextlib import suppress
 from typing import Any, Final, NamedTuple, NoReturn
 
-from aiorq.execution.frames import BUFFER, Frame, Kind, receive, send
-from aiorq.execution.horse import WATCHED, Context, Prepared, run_and_exit, settle, summarize
+from aiorq import __version__
+from aiorq.execution.frames import BUFFER, Frame, Kind, NoMemoryError, receive, send
+from aiorq.execution.horse import WATCHED, Context, Prepared, encode_traceback, run_and_exit, settle, summarize
 from aiorq.serializers import PickleSerializer, Serializer, resolve_serializer
 
+VERSION: Final = __version__.encode()
+"""Of the code that runs here: an upgrade replaces it under a worker, whose next zygote then is of another one."""
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _RLIMIT_CORE: Final = 4
@@ -57,13 +60,13 @@ class Settings(NamedTuple):
     """Modules to import before the first fork."""
 
     def encode(self) -> list[bytes]:
-        """The fields of a CONFIGURE message."""
-        return [marshal.dumps([list(self.context), self.path, self.preload])]
+        """The fields of a CONFIGURE message, of which the first is the version of the code that wrote it."""
+        return [VERSION, marshal.dumps([list(self.context), self.path, self.preload])]
 
     @classmethod
     def decode(cls, fields: list[bytes]) -> Settings:
-        """Read a CONFIGURE message."""
-        context, path, preload = marshal.loads(fields[0])  # noqa: S302 - the supervisor's own, over a private socket
+        """Read a CONFIGURE message of this `VERSION`."""
+        context, path, preload = marshal.loads(fields[1])  # noqa: S302 - the supervisor's own, over a private socket
         return cls(Context(*context), path, preload)
 
 
@@ -127,15 +130,18 @@ class _Zygote:
             self._poll.register(supervisor, select.POLLIN)
             _prctl(_PR_SET_PDEATHSIG, 0)
         self._freeze()
-        self._tell(Kind.READY, [])
+        self._tell(Kind.READY, [VERSION])
         looked = 0.0
         while not self._ending:
             busy = self._children or self._ended or self._look_for_orphans
             events = self._poll.poll(self._patience if busy else None)
             for descriptor, _ in events:
-                if descriptor == supervisor or not self._obey(receive(self._sock, self._buffer)):
-                    self._ending = True
-                    break
+                try:
+                    if descriptor == supervisor or not self._obey(receive(self._sock, self._buffer)):
+                        self._ending = True
+                        break
+                except NoMemoryError as error:
+                    self._fail(error)
             self._patience = _SOON_MS if events else min(2 * self._patience, _LATE_MS)
             if self._children:
                 self._reap()
@@ -151,6 +157,8 @@ class _Zygote:
         frame = receive(self._sock, self._buffer)
         if frame is None:
             return False
+        if frame.fields[0] != VERSION:  # what else it says may mean something else
+            return self._refuse("another version of aiorq runs")
         settings = Settings.decode(frame.fields)
         self._context = settings.context
         sys.path[:0] = [folder for folder in settings.path if folder not in sys.path]
@@ -168,7 +176,7 @@ class _Zygote:
         return True
 
     def _refuse(self, reason: str) -> bool:
-        self._tell(Kind.UNUSABLE, [reason.encode(errors="replace")])
+        self._tell(Kind.UNUSABLE, [reason.encode(errors="replace"), VERSION])
         return False
 
     def _freeze(self) -> None:
@@ -213,6 +221,12 @@ class _Zygote:
         _set_group(pid)
         self._pids[prepared.number] = pid
         self._children[pid] = prepared.number
+
+    def _fail(self, error: NoMemoryError) -> None:
+        if error.kind == Kind.RUN:  # as the horse would, had it come to one
+            told = [error.first, b"", b"MemoryError: the job is too large for the worker", encode_traceback(error)]
+            self._tell(Kind.RAISED, told)
+            self._tell(Kind.ENDED, [error.first, b"0", b"0"])
 
     def _reap(self) -> None:
         """Take note of the horses that have ended.

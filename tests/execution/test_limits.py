@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 import resource
 import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +19,13 @@ from tests.execution.conftest import Executor, lost, traceback_of, value_of
 MIB = 1 << 20
 LIMIT = 256 * MIB
 REFUSED = f"MemoryError (its process may have {LIMIT} bytes of memory)"
+
+
+@pytest.fixture
+async def tight(start_executor: Callable[..., Any]) -> Executor:
+    """An executor whose zygote cannot have more memory than it has, but for some MiB."""
+    executor: Executor = await start_executor(("tight",))
+    return executor
 
 
 def score() -> int:
@@ -134,10 +145,47 @@ class TestCounter:
         assert find_counter(tmp_path / "groups", tmp_path) is None
 
 
-async def test_no_core_is_dumped(executor: Executor) -> None:
-    ours = resource.getrlimit(resource.RLIMIT_CORE)
-    assert (await executor.value("limits.find_limits"))["core"] == (0, ours[1])
-    assert resource.getrlimit(resource.RLIMIT_CORE) == ours
+class TestTheZygote:
+    """One process forks for all jobs: no job may cost it its life."""
+
+    async def test_a_call_that_is_large_when_inflated(self, tight: Executor) -> None:
+        await self.refused(tight, bytes(12 * MIB))
+
+    async def test_a_call_that_is_large_at_last(self, tight: Executor) -> None:
+        await self.refused(tight, bytes(60 * MIB))
+
+    async def test_a_call_that_is_large(self, tight: Executor) -> None:
+        await self.refused(tight, random.randbytes(40 * MIB))
+
+    async def refused(self, executor: Executor, value: bytes) -> None:
+        zygote = executor.zygote
+        outcome = await executor.run("endings.give", value)
+        assert isinstance(outcome, Raised)
+        assert "MemoryError" in outcome.summary
+        assert "MemoryError" in traceback_of(outcome)
+        assert await executor.value("endings.give", 1) == 1
+        assert executor.zygote == zygote
+
+    async def test_one_that_is_stopped_meanwhile(self, tight: Executor) -> None:
+        zygote = tight.zygote
+        order = tight.order("endings.give", random.randbytes(40 * MIB))
+        run = asyncio.create_task(tight.inner.execute(order))
+        await asyncio.sleep(0)
+        tight.inner.stop(order.number, "asked for", 3600)
+        outcome = lost(await run)
+        assert (outcome.why, outcome.stopped) == ("asked for", True)
+        assert tight.zygote == zygote
+
+
+async def test_no_core_is_dumped() -> None:
+    before, most = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (most, most))
+    try:
+        async with Executor() as executor:
+            assert (await executor.value("limits.find_limits"))["core"] == (0, most)
+        assert resource.getrlimit(resource.RLIMIT_CORE) == (most, most)
+    finally:
+        resource.setrlimit(resource.RLIMIT_CORE, (before, most))
 
 
 async def test_jobs_go_before_the_worker_when_memory_runs_out(executor: Executor) -> None:

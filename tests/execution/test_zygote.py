@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+import aiorq
 from aiorq.execution.forking import ZygoteError
 from aiorq.execution.outcome import Lost, NotBegun
 from tests.execution.conftest import FUNCTIONS, Executor, lost, value_of
@@ -23,7 +25,7 @@ HEAD = """
 import asyncio, os, signal, sys, threading
 sys.path.insert(0, {functions!r})
 from aiorq.call import Call, encode_call
-from aiorq.execution.forking import ForkExecutor, fork_zygote
+from aiorq.execution.forking import ForkExecutor, ZygoteError, fork_zygote
 from aiorq.execution.horse import Context, Order
 from aiorq.execution.zygote import Settings
 from aiorq.serializers import PickleSerializer
@@ -241,6 +243,38 @@ class TestItsDeath:
         assert lost(await run).why == "asked for"
         assert await horse.ended()
         assert "does not answer; it is killed" in caplog.text
+
+    async def test_aiorq_was_upgraded(
+        self, script: Callable[[str], subprocess.Popen[bytes]], told: Fifo, tmp_path: Path
+    ) -> None:
+        """A new one would be made of other code than the worker's."""
+        package = tmp_path / "aiorq"  # beside the script, which imports it from there
+        shutil.copytree(Path(aiorq.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+        supervisor = script(
+            "import aiorq, logging, pathlib\n"
+            "logging.disable()\n"
+            "async def live():\n"
+            "    executor = ForkExecutor(Settings(Context('a-worker', 'pickle', 'rq', {}), [], []))\n"
+            "    await executor.start()\n"
+            "    path = pathlib.Path(aiorq.__file__)\n"
+            "    say(path)\n"
+            "    path.write_text(path.read_text().replace(aiorq.__version__, '99.0.dev1'))\n"
+            "    os.kill(executor.zygote_pid, signal.SIGKILL)\n"
+            "    say(repr(await executor.broken()))\n"
+            "    say(await executor.execute(Order(1, 'a-job', 'an-execution', -1, {})))\n"
+            "    await executor.close()\n"
+            "    try:\n"
+            "        await ForkExecutor(executor._settings).start()\n"
+            "    except ZygoteError as error:\n"
+            "        say(error)\n"
+            "asyncio.run(live())\n"
+        )
+        text = f"aiorq was upgraded on disk: restart the worker ({aiorq.__version__} runs, 99.0.dev1 is there)"
+        assert await told.line() == str(package / "__init__.py")
+        assert await told.line() == f"UpgradedError('{text}')"
+        assert await told.line() == f"NotBegun(reason='{text}')"
+        assert await told.line() == text
+        assert supervisor.wait() == 0
 
     async def test_an_end_while_it_restarts(self, start_executor: Callable[..., Any], me: Process) -> None:
         executor: Executor = await start_executor()

@@ -41,8 +41,8 @@ def handle(told: str) -> str:
         raise InterruptedError("told to stop")
 
     signal.signal(signal.SIGTERM, end)
-    tell(told, os.getpid())
     try:
+        tell(told, os.getpid())
         time.sleep(3600)
     except InterruptedError:
         tell(told, "handled")
