@@ -1,7 +1,8 @@
 """The supervisor's end of running jobs in forked processes: start a zygote, order runs, enforce timeouts, hear of ends.
 
 Timeouts and kills are decided here, outside the process that runs the job, and carried out by the zygote, which alone
-knows whether a process id still belongs to a horse. When the zygote itself dies, its horses die with it; a new one is
+knows whether a process id still belongs to a horse. When the zygote itself dies, its horses die with it, but not what
+their jobs had started: nobody is left who could tell those processes from the application's own. A new zygote is
 started.
 """
 

@@ -17,7 +17,6 @@ import socket
 import sys
 import zlib
 from collections.abc import Coroutine, Mapping, Sequence, Set
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, NoReturn
 
 from aiorq.call import MAX_PAYLOAD, inflate, load_call, resolve
@@ -124,8 +123,10 @@ class Prepared:
         self.payload: bytes | None = None
         """The call, inflated; None where that is left to the horse."""
         if len(message[5]) <= _INFLATED_EARLY:
-            with suppress(DeserializationError, MemoryError):  # the horse will meet it too, and say so
+            try:
                 self.payload = inflate(message[5])
+            except (DeserializationError, MemoryError):
+                self.payload = None  # the horse will meet it too, and say so
         self.armed = False
         self.passed = False
         self.task: asyncio.Task[Any] | None = None
