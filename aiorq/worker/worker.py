@@ -26,7 +26,7 @@ from redis.asyncio import Redis
 
 from aiorq import __version__
 from aiorq.errors import AiorqError
-from aiorq.execution.forking import ForkExecutor, Zygote, fork_zygote
+from aiorq.execution.forking import ForkExecutor, Zygote, ZygoteError, fork_zygote
 from aiorq.execution.horse import Context
 from aiorq.execution.zygote import Settings
 from aiorq.keys import Keys
@@ -124,6 +124,7 @@ class Worker:
         self._state: State | None = None
         self._requested = Stop.NOT
         self._signals = 0
+        self._failure: ZygoteError | None = None
         self.restart_requested = False
         """Whether SIGHUP came: the worker ends as at a first SIGTERM, and whoever started it is to start it anew."""
 
@@ -193,7 +194,8 @@ class Worker:
 
         Raises:
             WorkerExistsError: a live worker has the same name.
-            ZygoteError: a module cannot be preloaded.
+            ZygoteError: a module cannot be preloaded; or aiorq was upgraded on the disk, and the process that forks
+                jobs, which died, cannot be started anew: the worker has ended in order, and is to be started again.
             ConnectionLostError: Redis cannot be asked at the start. Later on the worker waits such trouble out.
             RuntimeError: this worker works already.
         """
@@ -252,6 +254,7 @@ class Worker:
                     "commands": obey(state, runner, leases),
                     "reaper": look_after(state),
                     "end": self._end_runs(state, runner),
+                    "executor": self._end_if_broken(state, executor),
                 }
                 tasks = [group.create_task(duty, name=f"aiorq {name}") for name, duty in duties.items()]
                 await fetch(state, runner, burst=burst, max_jobs=max_jobs, max_idle_time=max_idle_time)
@@ -260,6 +263,8 @@ class Worker:
                     log.info(waiting, len(state.running))
             for task in tasks:
                 task.cancel()
+        if self._failure is not None:
+            raise self._failure
 
     @staticmethod
     async def _start(state: State, executor: ForkExecutor) -> bool:
@@ -275,6 +280,11 @@ class Worker:
             starting.cancel()
             stopping.cancel()
             await asyncio.wait([starting, stopping])
+
+    async def _end_if_broken(self, state: State, executor: ForkExecutor) -> None:
+        self._failure = await executor.broken()
+        log.error("%s; the worker ends", self._failure)
+        state.request_stop(Stop.WARM)
 
     @staticmethod
     async def _end_runs(state: State, runner: Runner) -> None:
