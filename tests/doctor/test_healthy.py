@@ -1,0 +1,187 @@
+"""Where nothing is wrong nothing is found: while jobs run, in every state, and with the real rq at work."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+
+import jobs
+import pytest
+import redis
+import rq
+from redis.asyncio import Redis
+from rq.job import Dependency
+from rq.rate_limit import RateLimit
+
+from aiorq import Queue
+from aiorq.doctor import check, examine
+from aiorq.store import audit, runs
+from aiorq.store.base import store_of
+from tests.doctor.conftest import Look, Ward, of_books
+from tests.execution.processes import LIMIT
+from tests.interop.conftest import Command, Gate, client, make_gate, rq_command, rq_queue  # noqa: F401 - fixtures
+from tests.scripts.conftest import NOON, ClockedStore, Desk
+from tests.scripts.conftest import store as clocked  # noqa: F401 - a fixture
+from tests.worker.conftest import Started, make_worker, start  # noqa: F401 - fixtures
+
+
+async def test_nothing_there(look: Look) -> None:
+    report = await look()
+    assert (report.keys, report.jobs, of_books(report), report.unseen) == (0, 0, [], 0)
+
+
+async def test_every_state_of_ours(ward: Ward, look: Look) -> None:
+    await ward.register()
+    await ward.enqueue("queued", "waited")
+    for job_id, status in (("f", "finished"), ("x", "failed"), ("s", "stopped"), ("c", "canceled"), ("t", "scheduled")):
+        await ward.put(job_id, status)
+    await ward.defer("d", "waited", "x")
+    await ward.put("created", "created")
+    await ward.start("run", "other")
+    finished = await ward.start("finish", "other")
+    failed = await ward.start("fail", "other")
+    await runs.finish(ward.store, "w", finished, b"", 500)
+    await runs.fail(ward.store, "w", failed, b"", -1)
+    report = await look()
+    assert of_books(report) == []
+    assert report.jobs == 12
+    assert report.where.startswith("unix://")
+
+
+async def test_what_expired_is_left_to_the_next_cleanup(ward: Ward, look: Look) -> None:
+    await ward.client.zadd("rq:finished:default", {"a": 1})
+    await ward.client.zadd("rq:failed:default", {"b": 1})
+    assert of_books(await look()) == []
+
+
+async def test_each_step_of_a_life(clocked: ClockedStore) -> None:  # noqa: F811
+    """At one instant nothing is wrong, whatever was done before: no second look is needed."""
+    desk = Desk(clocked)
+
+    async def fit() -> None:
+        snapshot = await audit.look(clocked)
+        assert snapshot.now == NOON
+        assert check(snapshot) == []
+
+    await fit()
+    await desk.enqueue("a", "b")
+    await fit()
+    claimed = await desk.claim(most=2) or []
+    await fit()
+    await runs.release(clocked, "w", ["default"], [claimed[0].run])
+    await fit()
+    await runs.finish(clocked, "w", claimed[1].run, b"", 0)
+    await fit()
+    run = (await desk.claim() or [])[0].run
+    await runs.fail(clocked, "w", run, b"", 500)
+    await fit()
+    overdue = check(await audit.look(clocked), now=NOON + 500)
+    assert overdue == []
+
+
+@pytest.mark.parametrize("now", [0.0, 15.0, 44.0])
+async def test_a_lease_is_overdue_only_after_a_while(clocked: ClockedStore, now: float) -> None:  # noqa: F811
+    await Desk(clocked).start("a", lease=15.0)
+    snapshot = await audit.look(clocked)
+    assert check(snapshot, now=NOON + now) == []
+    assert [finding.rule for finding in check(snapshot, now=NOON + 46)] == ["overdue"]
+    assert [finding.rule for finding in check(snapshot, now=NOON + 16, overdue=0.5)] == ["overdue"]
+
+
+async def test_while_jobs_run(start: Started, queue: Queue, connection: Redis) -> None:  # noqa: F811
+    await start(["default", "other"], concurrency=3)
+    other = Queue("other", connection)
+
+    async def feed() -> None:
+        for number in range(150):
+            chosen = (queue, other)[number % 2]
+            await chosen.enqueue(jobs.nothing, result_ttl=number % 3 - 1, at_front=number % 5 == 0)
+
+    feeding = asyncio.create_task(feed())
+    looks = 0
+    async with asyncio.timeout(LIMIT):
+        while looks < 3 or not feeding.done() or await queue.count() or await other.count():
+            assert of_books(await examine(connection, settle=0.0)) == []
+            looks += 1
+        await feeding
+
+
+async def test_real_rq_in_every_state(
+    client: redis.Redis,  # noqa: F811
+    rq_queue: rq.Queue,  # noqa: F811
+    rq_command: Command,  # noqa: F811
+    make_gate: Callable[[], Gate],  # noqa: F811
+    look: Look,
+) -> None:
+    finished = rq_queue.enqueue("jobs.add", 1)
+    failed = rq_queue.enqueue("jobs.fail")
+    rq_queue.enqueue("jobs.fail", retry=rq.Retry(max=2, interval=600))
+    rq_queue.enqueue("jobs.add", 1, repeat=rq.Repeat(times=2, interval=600))
+    rq_queue.enqueue("jobs.add", 1, result_ttl=0)
+    rq_queue.enqueue("jobs.add", 1, result_ttl=-1)
+    rq_queue.enqueue("jobs.fail", failure_ttl=-1)
+    rq_queue.enqueue("jobs.add", 1, depends_on=finished)
+    rq_queue.enqueue("jobs.add", 1, depends_on=failed)
+    rq_queue.enqueue("jobs.add", 1, depends_on=Dependency([failed], allow_failure=True))
+    again = rq_queue.enqueue("jobs.fail")
+    rq.group.Group.create(client).enqueue_many(rq_queue, [rq.Queue.prepare_data("jobs.add", (1,))])
+    assert of_books(await look()) == []
+    await rq_command.work("default")
+    assert of_books(await look()) == []
+
+    again.requeue()
+    waited = rq_queue.enqueue("jobs.add", 2)
+    rq_queue.enqueue("jobs.add", 1, depends_on=waited)
+    rq_queue.enqueue_in(timedelta(hours=1), "jobs.add", 1)
+    rq_queue.enqueue("jobs.add", 1).cancel()
+    rq_queue.enqueue("jobs.add", 1).delete()
+    rq_queue.enqueue("jobs.add", 1, unique=True, job_id="unique")
+    for _ in range(3):
+        rq.Queue("limited", connection=client).enqueue("jobs.add", 1, rate_limit=RateLimit("k", 1))
+    rq.Queue("sync", connection=client, is_async=False).enqueue(jobs.add, 1)
+    assert of_books(await look()) == []
+
+    gate = make_gate()
+    rq.Queue("gated", connection=client).enqueue("jobs.touch_and_wait", *gate.args)
+    working = asyncio.create_task(rq_command.work("gated"))
+    await gate.reached()
+    assert of_books(await look()) == []
+    await gate.open()
+    await working
+    assert of_books(await look()) == []
+
+
+async def test_while_a_real_rq_worker_works(
+    rq_queue: rq.Queue,  # noqa: F811
+    rq_command: Command,  # noqa: F811
+    connection: Redis,
+) -> None:
+    for _ in range(40):
+        rq_queue.enqueue("jobs.add", 1)
+    working = asyncio.create_task(rq_command.work("default"))
+    while not working.done():
+        assert of_books(await examine(connection)) == []
+    await working
+
+
+async def test_a_snapshot_in_steps_is_the_one_of_an_instant(ward: Ward, connection: Redis) -> None:
+    await ward.enqueue(*(f"job-{number}" for number in range(1200)))
+    await ward.client.zadd("rq:failed:default", {f"gone-{number}": number + 0.25 for number in range(1200)})
+    await ward.client.sadd("rq:group:g", *range(1200))
+    await ward.client.xadd("rq:results:job-1", {"type": 1})
+    await ward.client.set(b"rq:mine:\xff", b"\xfe")
+    store = store_of(connection)
+    steps, instant = await audit.survey(store), await audit.look(store)
+    assert {key: entry._replace(ttl_ms=-1) for key, entry in steps.entries.items()} == instant.entries
+    assert len(instant.entries) > 1200
+    assert len(instant.ids("rq:queue:default") or ()) == len(instant.scores("rq:failed:default") or ()) == 1200
+
+
+async def test_another_prefix(ward: Ward, connection: Redis) -> None:
+    await ward.enqueue("a")
+    await ward.client.delete("rq:queue:default")
+    await ward.client.set("[r]q:mine", 1)
+    report = await examine(connection, "{app}", settle=0.01)
+    assert (report.keys, of_books(report), report.prefix) == (0, [], "{app}")
+    assert (await examine(connection, "[rq]".strip("[]"), settle=0.01)).keys == 2
