@@ -60,8 +60,8 @@ class Report:
 
     @property
     def _open(self) -> list[Finding]:
-        done = {finding.identity for finding in self.repaired}
-        return [finding for finding in self.findings if finding.identity not in done]
+        done = {id(finding) for finding in self.repaired}
+        return [finding for finding in self.findings if id(finding) not in done]
 
 
 async def examine(

@@ -11,6 +11,7 @@ import pytest
 import redis
 import rq
 from redis.asyncio import Redis
+from rq.group import Group
 from rq.job import Dependency
 from rq.rate_limit import RateLimit
 
@@ -125,7 +126,7 @@ async def test_real_rq_in_every_state(
     rq_queue.enqueue("jobs.add", 1, depends_on=failed)
     rq_queue.enqueue("jobs.add", 1, depends_on=Dependency([failed], allow_failure=True))
     again = rq_queue.enqueue("jobs.fail")
-    rq.group.Group.create(client).enqueue_many(rq_queue, [rq.Queue.prepare_data("jobs.add", (1,))])
+    Group.create(client).enqueue_many(rq_queue, [rq.Queue.prepare_data("jobs.add", (1,))])
     assert of_books(await look()) == []
     await rq_command.work("default")
     assert of_books(await look()) == []

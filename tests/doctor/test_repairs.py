@@ -369,11 +369,17 @@ async def runs_that_never_expire(ward: Ward) -> None:
     await ward.client.zadd("rq:executions:a", {"token": time.time()})
 
 
-@case(*[("I15", "kept for ever", "warning")] * 2)
-async def own_keys_that_never_expire(ward: Ward) -> None:
+@case(("I15", "kept for ever", "warning"))
+async def own_key_that_never_expires(ward: Ward) -> None:
     await ward.client.set("rq:aiorq:ended:token", 1)
+    await ward.client.hset("rq:aiorq:dropped", "default", 1)  # has a field for each queue
+
+
+@case(("I15", "kept for ever", "warning"), a="queue:default", cured=False)
+async def own_keys_of_another_version(ward: Ward) -> None:
+    await ward.enqueue("a")
     await ward.client.set("rq:aiorq:novelty", 1)
-    await ward.client.hset("rq:aiorq:dropped", "default", 1)
+    await ward.client.set("rq:aiorq:novelty:a", 1)  # belongs to a job
 
 
 @case(*[("I15", "worker is gone", "warning")] * 2)
