@@ -37,6 +37,10 @@ _PR_SET_CHILD_SUBREAPER: Final = 36
 _RLIMIT_CORE: Final = 4
 _LINUX: Final = sys.platform == "linux"
 _libc: Final = ctypes.CDLL(None, use_errno=True) if _LINUX else None
+# Looked up once: each look costs a page or two of a process that has just forked.
+_RUN: Final = int(Kind.RUN)
+_SIGKILL: Final = int(signal.SIGKILL)
+_ENDED: Final = os.WEXITED | os.WNOHANG | os.WNOWAIT
 _SOON_MS: Final = 5
 _LATE_MS: Final = 80
 _ENDS_AT_ONCE: Final = 64
@@ -190,7 +194,7 @@ class _Zygote:
     def _obey(self, frame: Frame | None) -> bool:
         if frame is None:
             return False
-        if frame.kind == Kind.RUN:
+        if frame.kind == _RUN:
             self._fork(frame.fields)
         elif frame.kind == Kind.KILL:
             number, which = int(frame.fields[0]), int(frame.fields[1])
@@ -218,7 +222,6 @@ class _Zygote:
             return
         if pid == 0:
             _become_horse(self._sock, prepared, zygote)
-        _set_group(pid)
         self._pids[prepared.number] = pid
         self._children[pid] = prepared.number
 
@@ -235,14 +238,14 @@ class _Zygote:
         itself, and to be woken for each end as well would cost a tenth of a fork. Crashes are noticed a moment later.
         """
         while self._children:
-            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            ended = os.waitid(os.P_ALL, 0, _ENDED)
             if ended is None:
                 return
             if ended.si_pid in self._children:
                 self._bury(ended.si_pid)
                 continue
             for pid in list(self._children):  # the one found belongs to a preloaded module, which will ask for it
-                if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+                if os.waitid(os.P_PID, pid, _ENDED) is not None:
                     self._bury(pid)
             return
 
@@ -250,12 +253,14 @@ class _Zygote:
         number = self._children.pop(pid)
         if number is not None:
             del self._pids[number]
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(pid, signal.SIGKILL)  # before the reaping, while the id cannot have gone to somebody else
+            try:  # noqa: SIM105 - a context manager costs a process that has just forked more
+                os.killpg(pid, _SIGKILL)  # before the reaping, while the id cannot have gone to somebody else
+            except OSError:  # nobody else is in the group
+                pass
         _, status, usage = os.wait4(pid, 0)
         if number is not None:
             peak = usage.ru_maxrss if _LINUX else usage.ru_maxrss // 1024
-            self._ended += [b"%d" % number, b"%d" % status, b"%d" % peak]
+            self._ended += (b"%d" % number, b"%d" % status, b"%d" % peak)
             # An ordinary end follows an outcome, which says all that is urgent.
             if status or len(self._ended) >= 3 * _ENDS_AT_ONCE:
                 self._tell_ends()
@@ -315,11 +320,14 @@ def _set_group(pid: int) -> None:
 
 
 def _kill_group(pid: int, number: int = signal.SIGKILL) -> None:
-    with suppress(ProcessLookupError, PermissionError):
+    try:
         os.killpg(pid, number)
+        reached = True
+    except (ProcessLookupError, PermissionError):  # it has not made its group yet
+        reached = False
     with suppress(ProcessLookupError):
         # A horse that left its group; its id is its own until it is reaped.
-        if number == signal.SIGKILL or os.getpgid(pid) != pid:
+        if not reached or number == signal.SIGKILL or os.getpgid(pid) != pid:
             os.kill(pid, number)
 
 

@@ -102,7 +102,11 @@ ALLOWED_AT_THE_END = [
     Allowed(
         "rq:results:failed-import-* | 0 exc_string", "Traceback *aiorq.errors.FunctionNotFoundError: *no_such*", TEXT
     ),
-    Allowed("rq:results:failed-killed | 0 exc_string", "aiorq.errors.HorseTerminatedError: *(SIGKILL): not sent by the worker", TEXT),
+    Allowed(
+        "rq:results:failed-killed | 0 exc_string",
+        "aiorq.errors.HorseTerminatedError: *(SIGKILL): not sent by the worker",
+        TEXT,
+    ),
     Allowed("rq:job:failed-killed | worker_name", WORKER, "RQ forgets which worker lost the job; aiorq keeps it"),
     Allowed(
         "rq:job:failed-killed | last_heartbeat",

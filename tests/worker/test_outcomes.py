@@ -104,7 +104,11 @@ class TestFailure:
     @pytest.mark.parametrize(
         ("function", "args", "cause"),
         [
-            ("jobs.die", (), "HorseTerminatedError: the process that ran the job was killed by signal 9 (SIGKILL): not "),
+            (
+                "jobs.die",
+                (),
+                "HorseTerminatedError: the process that ran the job was killed by signal 9 (SIGKILL): not ",
+            ),
             ("os._exit", (3,), "HorseTerminatedError: the process that ran the job exited with code 3"),
             ("sys.exit", (3,), "SystemExit: 3\n"),
             ("jobs.add", (), "TypeError: add() missing 1 required positional argument: 'left'\n"),
