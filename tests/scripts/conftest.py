@@ -44,6 +44,12 @@ class ClockedStore(Store):
         await self.connection.set(CLOCK, repr(moment))
 
 
+async def renew(store: Store, held: Sequence[Run], lease: float = 15, ttl: int = 480) -> tuple[bool, list[Run]]:
+    """Renew what worker `w` holds and has not begun: whether it is known, and what it has lost."""
+    renewed = await runs.renew(store, "w", "boot", dict.fromkeys(held, False), lease, ttl)
+    return renewed.known, renewed.lost
+
+
 class Books:
     """What is in Redis, read without aiorq."""
 

@@ -15,7 +15,7 @@ from aiorq.store.runs import Claimed
 from tests.scripts.conftest import NOON, Books, ClockedStore, Desk
 
 STAMP = "2026-01-02T12:00:00.250000Z"
-WRITTEN = {b"status", b"started_at", b"last_heartbeat", b"worker_name"}
+WRITTEN = {b"status", b"started_at", b"last_heartbeat", b"worker_name", b"aiorq_held"}
 WRONG: dict[str, tuple[Any, ...]] = {
     "string": ("SET", "text"),
     "list": ("RPUSH", "text"),
@@ -55,11 +55,13 @@ class TestOneJob:
         member = f"a:{run.token}"
 
         fields = await books.job("a")
-        assert {name: fields[name] for name in ("status", "started_at", "last_heartbeat", "worker_name")} == {
+        written = ("status", "started_at", "last_heartbeat", "worker_name", "aiorq_held")
+        assert {name: fields[name] for name in written} == {
             "status": "started",
             "started_at": STAMP,
             "last_heartbeat": STAMP,
             "worker_name": "w",
+            "aiorq_held": run.token,
         }
         assert await books.places("a") == ["rq:wip:default"]
         assert await books.registry("wip") == {member: NOON + 15.5}

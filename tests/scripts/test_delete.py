@@ -6,7 +6,7 @@ import pytest
 
 from aiorq.status import JobStatus
 from aiorq.store import jobs, runs
-from tests.scripts.conftest import Books, ClockedStore, Desk
+from tests.scripts.conftest import Books, ClockedStore, Desk, renew
 
 STATES = [status.value for status in JobStatus if status is not JobStatus.STARTED]
 
@@ -35,7 +35,7 @@ async def test_running(store: ClockedStore, desk: Desk, books: Books) -> None:
     before.pop(b"rq:worker:w")  # it remembers its last claim
     after.pop(b"rq:worker:w")
     assert after == before
-    assert await runs.renew(store, "w", [run, other], 15, 480) == (False, [run])
+    assert await renew(store, [run, other]) == (False, [run])
 
 
 async def test_running_since_long_and_reaped_by_nobody(store: ClockedStore, desk: Desk, books: Books) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from aiorq.errors import StoreError
 from aiorq.store import jobs, runs
-from aiorq.store.runs import Run
+from aiorq.store.runs import Failed, Run
 from tests.scripts.conftest import NOON, Books, ClockedStore, Desk
 
 STAMP = "2026-01-02T12:00:01.500000Z"
@@ -22,7 +22,7 @@ async def run(store: ClockedStore, desk: Desk) -> Run:
 
 
 async def test_job_is_failed(store: ClockedStore, books: Books, run: Run) -> None:
-    assert await runs.fail(store, "w", run, b"dHJhY2U=", YEAR)
+    assert await runs.fail(store, "w", run, b"dHJhY2U=", YEAR) is Failed.FOR_GOOD
     fields = await books.job("a")
     assert (fields["status"], fields["ended_at"], fields["last_heartbeat"]) == ("failed", STAMP, STAMP)
     assert (fields["started_at"], fields["worker_name"]) == ("2026-01-02T12:00:00.250000Z", "w")
@@ -60,7 +60,7 @@ class TestTtl:
             assert await books.ttl(key) == -1
 
     async def test_no_time_at_all(self, store: ClockedStore, books: Books, run: Run) -> None:
-        assert await runs.fail(store, "w", run, b"", 0)
+        assert await runs.fail(store, "w", run, b"", 0) is Failed.FOR_GOOD
         ended = f"rq:aiorq:ended:{run.token}"
         assert {key.decode() for key in await books.dump()} == {"rq:queues", "rq:worker:w", ended}
         assert 0 < await books.ttl(ended) <= 60
@@ -69,9 +69,9 @@ class TestTtl:
 class TestSentTwice:
     @pytest.mark.parametrize("ttl", [500, -1, 0])
     async def test_nothing_changes(self, store: ClockedStore, books: Books, run: Run, ttl: int) -> None:
-        assert await runs.fail(store, "w", run, b"dHJhY2U=", ttl)
+        assert await runs.fail(store, "w", run, b"dHJhY2U=", ttl) is Failed.FOR_GOOD
         before = await books.dump()
-        assert await store.again() == b"ok"
+        assert await store.again() == b"failed"
         assert await books.dump() == before
 
 
@@ -79,28 +79,28 @@ class TestRefused:
     @pytest.mark.parametrize("token", ["", "f" * 32, "text"])
     async def test_foreign_token(self, store: ClockedStore, books: Books, run: Run, token: str) -> None:
         before = await books.dump()
-        assert not await runs.fail(store, "w", Run("default", "a", token), b"", 500)
-        assert not await runs.fail(store, "w", Run("other", "a", run.token), b"", 500)
+        assert await runs.fail(store, "w", Run("default", "a", token), b"", 500) is Failed.LOST
+        assert await runs.fail(store, "w", Run("other", "a", run.token), b"", 500) is Failed.LOST
         assert await books.dump() == before
 
     @pytest.mark.parametrize("ttl", [500, 0])
     async def test_run_that_was_released(self, store: ClockedStore, books: Books, run: Run, ttl: int) -> None:
         await runs.release(store, "w", [], [run])
         before = await books.dump()
-        assert not await runs.fail(store, "w", run, b"", ttl)
+        assert await runs.fail(store, "w", run, b"", ttl) is Failed.LOST
         assert await books.dump() == before
 
     async def test_run_that_finished(self, store: ClockedStore, books: Books, run: Run) -> None:
         assert await runs.finish(store, "w", run, b"", 500)
         before = await books.dump()
-        assert await runs.fail(store, "w", run, b"dHJhY2U=", 500)  # its outcome is on record
+        assert await runs.fail(store, "w", run, b"dHJhY2U=", 500) is Failed.FOR_GOOD  # its outcome is on record
         assert await books.dump() == before
         assert await books.status("a") == "finished"
 
     async def test_job_that_was_deleted(self, store: ClockedStore, books: Books, run: Run) -> None:
         await jobs.delete(store, ["a"])
         before = await books.dump()
-        assert not await runs.fail(store, "w", run, b"", 500)
+        assert await runs.fail(store, "w", run, b"", 500) is Failed.LOST
         assert await books.dump() == before
 
 
@@ -114,7 +114,7 @@ async def test_registry_of_a_wrong_type(store: ClockedStore, books: Books, run: 
 
 async def test_results_of_a_wrong_type(store: ClockedStore, books: Books, run: Run) -> None:
     await books.connection.set("rq:results:a", "text")
-    assert await runs.fail(store, "w", run, b"dHJhY2U=", 500)
+    assert await runs.fail(store, "w", run, b"dHJhY2U=", 500) is Failed.FOR_GOOD
     assert [result["exc_string"] for result in await books.results("a")] == ["dHJhY2U="]
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from aiorq.errors import StoreError
 from aiorq.store import jobs, runs
-from aiorq.store.runs import Run
+from aiorq.store.runs import Failed, Run
 from tests.scripts.conftest import NOON, Books, ClockedStore, Desk
 
 STAMP = "2026-01-02T12:00:01.500000Z"
@@ -147,7 +147,7 @@ class TestRefused:
         assert await books.dump() == before
 
     async def test_run_that_failed(self, store: ClockedStore, books: Books, run: Run) -> None:
-        assert await runs.fail(store, "w", run, b"", 500)
+        assert await runs.fail(store, "w", run, b"", 500) is Failed.FOR_GOOD
         before = await books.dump()
         assert await runs.finish(store, "w", run, b"dmFsdWU=", 500)  # its outcome is on record
         assert await books.dump() == before
@@ -175,7 +175,7 @@ class TestRefused:
         assert await runs.finish(store, "w", claim.run, b"", 500)
         before = await books.dump()
         assert not await runs.finish(store, "w", run, b"", 500)
-        assert not await runs.fail(store, "w", run, b"", 500)
+        assert await runs.fail(store, "w", run, b"", 500) is Failed.LOST
         assert await books.dump() == before
 
     @pytest.mark.parametrize("command", [("DEL",), ("SET", "text")])

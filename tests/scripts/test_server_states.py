@@ -14,8 +14,8 @@ from aiorq.errors import QueueFullError
 from aiorq.keys import Keys
 from aiorq.server import EmbeddedServer
 from aiorq.store import jobs, queues, runs, workers
-from aiorq.store.runs import Run
-from tests.scripts.conftest import NOON, Books, ClockedStore, Desk
+from aiorq.store.runs import Failed, Run
+from tests.scripts.conftest import NOON, Books, ClockedStore, Desk, renew
 
 
 class TestForgottenScripts:
@@ -28,11 +28,11 @@ class TestForgottenScripts:
         await flush()
         first, second, third = [claim.run for claim in await desk.claim(most=3) or []]
         await flush()
-        assert await runs.renew(store, "w", [first, second], 15, 480) == (False, [])
+        assert await renew(store, [first, second]) == (False, [])
         await flush()
         assert await runs.finish(store, "w", first, b"", 500)
         await flush()
-        assert await runs.fail(store, "w", second, b"", 500)
+        assert await runs.fail(store, "w", second, b"", 500) is Failed.FOR_GOOD
         await flush()
         assert await runs.release(store, "w", [], [third]) == 1
         await flush()
@@ -130,9 +130,9 @@ class TestFullServer:
         books = Books(client)
         held = await books.registry("wip")
         first, second, third = [Run("default", *member.split(":")) for member in sorted(held)]
-        assert await runs.renew(full, "w", [first, second, third], 15, 480) == (True, [])
+        assert await renew(full, [first, second, third]) == (True, [])
         assert await runs.finish(full, "w", first, b"dmFsdWU=", 500)
-        assert await runs.fail(full, "w", second, b"dHJhY2U=", 500)
+        assert await runs.fail(full, "w", second, b"dHJhY2U=", 500) is Failed.FOR_GOOD
         assert await runs.release(full, "w", ["default"], [third]) == 1
         assert [claim.run.job_id for claim in await runs.claim(full, "w", ["default"], 5, 15) or []] == ["c", "d", "e"]
         assert await jobs.delete(full, ["d"]) == 1

@@ -184,5 +184,5 @@ class TestSplit:
             *("meta", "retry", "repeat", "on_success", "on_failure", "on_stopped", "rate_limit", "webhooks"),
             *("pipeline", "unique"),
         }
-        assert reserved == RESERVED | NOT_YET
+        assert reserved | {"on_lost", "memory_limit"} == RESERVED | NOT_YET  # ours
         assert not RESERVED & NOT_YET
