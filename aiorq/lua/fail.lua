@@ -5,7 +5,7 @@
 -- KEYS[1] job
 -- ARGV[1] prefix, ARGV[2] worker, ARGV[3] queue, ARGV[4] id, ARGV[5] execution id,
 -- ARGV[6] traceback as RQ stores it, ARGV[7] seconds to keep the job (0 deletes it, negative keeps it for ever)
--- Returns 'failed' (also when this very outcome was recorded before), 'queued' or 'scheduled' when it is tried again,
+-- Returns 'failed', or 'queued' or 'scheduled' when it is tried again (also when this very outcome was recorded before),
 -- or 'lost': the run no longer holds its place, nothing was changed.
 -- @include keys
 -- @include clock
@@ -17,12 +17,16 @@
 -- @include failure
 local key, prefix, worker, queue, id, token = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local traceback, ttl = ARGV[6], tonumber(ARGV[7])
-if not holds(prefix, queue, id, token) then return outcome_recorded(prefix, id, token) and 'failed' or 'lost' end
+if not holds(prefix, queue, id, token) then
+  local before = outcome_recorded(prefix, id, token, '2', traceback)
+  if before == true or before == 'failed' then return 'failed' end
+  return (before == 'queued' or before == 'scheduled') and before or 'lost'
+end
 local moment = now()
 local place = retry_job(prefix, queue, id, moment)
 if place then
   redis.call('HSET', key, 'ended_at', iso(moment))
-  remember_end(prefix, token)
+  remember_end(prefix, token, place)
 else
   enter_failed(prefix, queue, id, moment, ttl)
 end
@@ -30,4 +34,5 @@ local began = end_execution(prefix, worker, queue, id, token, place or 'failed')
 count_run(prefix, worker, 'failed_job_count', moment - began)
 if place then return place end
 leave_failed(prefix, worker, id, token, 'failed', 2, traceback, began, moment, ttl)
+if ttl == 0 then remember_end(prefix, token, 'failed') end
 return 'failed'

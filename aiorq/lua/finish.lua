@@ -16,7 +16,10 @@
 -- @include execution
 local key, prefix, worker, queue, id, token = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local value, ttl = ARGV[6], tonumber(ARGV[7])
-if not holds(prefix, queue, id, token) then return outcome_recorded(prefix, id, token) and 'ok' or 'lost' end
+if not holds(prefix, queue, id, token) then
+  local before = outcome_recorded(prefix, id, token, '1', value)
+  return (before == true or before == 'finished') and 'ok' or 'lost'
+end
 local moment = now()
 local stamp = iso(moment)
 -- First what may be refused, so that nothing is half done: the registry may be a key of another type.
@@ -27,7 +30,7 @@ local began = end_execution(prefix, worker, queue, id, token, 'finished') or mom
 count_run(prefix, worker, 'successful_job_count', moment - began)
 if ttl == 0 then
   delete_job(prefix, id)
-  remember_end(prefix, token)
+  remember_end(prefix, token, 'finished')
   return 'ok'
 end
 redis.call('HSET', key, 'status', 'finished', 'ended_at', stamp, 'last_heartbeat', stamp)

@@ -16,10 +16,14 @@
 -- @include failure
 local prefix, worker, queue, id, token = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local traceback, ttl = ARGV[6], tonumber(ARGV[7])
-if not holds(prefix, queue, id, token) then return outcome_recorded(prefix, id, token) and 'ok' or 'lost' end
+if not holds(prefix, queue, id, token) then
+  local before = outcome_recorded(prefix, id, token, '3', traceback)
+  return (before == true or before == 'stopped') and 'ok' or 'lost'
+end
 local moment = now()
 enter_failed(prefix, queue, id, moment, ttl)
 local began = end_execution(prefix, worker, queue, id, token, 'stopped') or moment
 count_run(prefix, worker, 'failed_job_count', moment - began)
 leave_failed(prefix, worker, id, token, 'stopped', 3, traceback, began, moment, ttl)
+if ttl == 0 then remember_end(prefix, token, 'stopped') end
 return 'ok'

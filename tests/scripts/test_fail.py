@@ -93,7 +93,7 @@ class TestRefused:
     async def test_run_that_finished(self, store: ClockedStore, books: Books, run: Run) -> None:
         assert await runs.finish(store, "w", run, b"", 500)
         before = await books.dump()
-        assert await runs.fail(store, "w", run, b"dHJhY2U=", 500) is Failed.FOR_GOOD  # its outcome is on record
+        assert await runs.fail(store, "w", run, b"", 500) is Failed.LOST
         assert await books.dump() == before
         assert await books.status("a") == "finished"
 

@@ -56,19 +56,22 @@ local function end_execution(prefix, worker, queue, id, token, word)
   return type(began) == 'string' and tonumber(began) or nil
 end
 
--- True when the newest outcome of the job is that of this run: the script ran before and its reply was lost.
-local function outcome_recorded(prefix, id, token)
-  if redis.call('EXISTS', ended_key(prefix, token)) == 1 then return true end
+-- What became of a run whose worker says how it ended and does not hold it any more: a word (see `remember_end`), or
+-- true, when that very outcome is on record: the script ran before and its reply was lost. False when the outcome is
+-- another one, such as that of whoever took the run from its worker.
+local function outcome_recorded(prefix, id, token, kind, text)
+  local word = redis.pcall('GET', ended_key(prefix, token))
+  if type(word) == 'string' then return word end
   local newest = redis.pcall('XREVRANGE', results_key(prefix, id), '+', '-', 'COUNT', 1)[1]
   if not newest then return false end
-  for index = 1, #newest[2], 2 do
-    if newest[2][index] == 'execution_id' then return newest[2][index + 1] == token end
-  end
-  return false
+  local entry = {}
+  for index = 1, #newest[2], 2 do entry[newest[2][index]] = newest[2][index + 1] end
+  return entry.execution_id == token and entry.type == kind
+    and (entry.return_value or entry.exc_string or '') == text
 end
 
--- Remember for a minute that a run has ended which left no outcome: the call may be sent again.
-local function remember_end(prefix, token) redis.call('SET', ended_key(prefix, token), 1, 'EX', 60) end
+-- Remember for a minute how a run has ended which left no outcome: the call may be sent again.
+local function remember_end(prefix, token, word) redis.call('SET', ended_key(prefix, token), word, 'EX', 60) end
 
 -- One entry in the stream of results; kept for `ttl` seconds, for ever when it is negative.
 local function record_result(prefix, worker, id, token, kind, field, value, began, ended, ttl)
