@@ -9,6 +9,7 @@
 -- running (so); otherwise 'asked', the worker, the execution id, and 1 when that worker answers: it is not one of RQ's.
 -- @include keys
 -- @include stops
+-- @include execution
 local key, prefix, id, token, grace = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local fields = redis.pcall('HMGET', key, 'status', 'origin', 'worker_name')
 if fields.err then return {'unfit'} end
@@ -24,7 +25,7 @@ if status ~= 'started' or type(runs) ~= 'string' or not worker or worker == '' t
 local ours = redis.pcall('HEXISTS', worker_key(prefix, worker), 'aiorq_boot') == 1
 local message = {command = 'stop-execution', job_id = id, execution_id = token}
 if ours then
-  redis.call('HSET', stops_key(prefix, worker), token, grace)
+  overwrite('HSET', stops_key(prefix, worker), token, grace)
   redis.call('EXPIRE', stops_key(prefix, worker), 86400)
   if grace ~= '' then message.aiorq_grace = tonumber(grace) end
 end

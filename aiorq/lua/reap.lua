@@ -9,7 +9,8 @@
 -- ARGV[7] traceback as RQ stores it, ARGV[8] the same for a job that was lost too often,
 -- ARGV[9] seconds to keep a job that does not say so itself
 -- Returns what became of it:
---   held       the lease was renewed, or the run has ended; nothing was changed
+--   held       the lease was renewed, the run has ended, or a key that should take the job is of another type; nothing was
+--              changed
 --   dropped    the job is gone, or is not what runs; only the entry was removed
 --   returned   it had not begun and is back at the head of its queue
 --   requeued   as was asked for; back at the head of its queue
@@ -27,17 +28,18 @@
 local wip, prefix, queue, member, worker, on_lost = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local most, traceback, poisoned, kept = tonumber(ARGV[6]), ARGV[7], ARGV[8], tonumber(ARGV[9])
 local moment = now()
-local score = tonumber(redis.call('ZSCORE', wip, member) or nil)
+local score = tonumber(redis.pcall('ZSCORE', wip, member) or nil)
 if not score or score > moment then return 'held' end
 local id, token = string.match(member, '^([^:]*):?(.*)$')
 local key = job_key(prefix, id)
-local fields = redis.pcall('HMGET', key, 'status', 'aiorq_held', 'aiorq_on_lost', 'aiorq_losses', 'failure_ttl', 'origin')
-local status, held, wish, losses, ttl, origin = unpack(fields.err and {} or fields)
+local fields = redis.pcall('HMGET', key, 'status', 'origin', 'worker_name', 'aiorq_held', 'aiorq_on_lost', 'aiorq_losses',
+  'failure_ttl')
+local status, origin, last_worker, held, wish, losses, ttl = unpack(fields.err and {} or fields)
 
+-- Take the run off the books; returns when it began, in seconds, or nil where that is not known.
 local function leave(word)
-  -- An entry without an execution id is that of an old RQ.
-  if token == '' then return redis.call('ZREM', wip, member) end
-  return end_execution(prefix, worker, queue, id, token, word)
+  if token ~= '' then return end_execution(prefix, worker, queue, id, token, word) end
+  redis.call('ZREM', wip, member) -- without an execution id: an old RQ's
 end
 
 local newest = redis.pcall('ZREVRANGE', executions_key(prefix, id), 0, 0)
@@ -46,29 +48,33 @@ if status ~= 'started' or origin ~= queue or other then
   leave('lost')
   return 'dropped'
 end
+-- The execution expires a minute after the lease; whoever asked for a stop is answered under the worker's name.
+if worker == '' then worker = last_worker or '' end
 if held == token and token ~= '' then
   if not put_back(prefix, queue, id) then return 'held' end
   leave('queued')
   return 'returned'
 end
 local theirs = redis.pcall('HGET', execution_key(prefix, id, token), 'aiorq_on_lost')
-if not wish then wish = type(theirs) == 'string' and theirs or on_lost end
-losses = tonumber(losses or nil) or 0
+if not wish or wish == '' then wish = type(theirs) == 'string' and theirs or on_lost end
+losses = math.max(0, tonumber(losses or nil) or 0)
 if wish == 'requeue' and losses < most then
   if not put_back(prefix, queue, id) then return 'held' end
   redis.call('HSET', key, 'aiorq_losses', losses + 1)
   leave('queued')
   return 'requeued'
 end
-local place = wish ~= 'requeue' and retry_job(prefix, queue, id, moment)
+local fit, place = true, nil
+if wish ~= 'requeue' then fit, place = pcall(retry_job, prefix, queue, id, moment) end
+if not fit then return 'held' end
 if place then
   redis.call('HSET', key, 'ended_at', iso(moment))
   leave(place)
   return 'retried'
 end
-ttl = tonumber(ttl or nil) or kept
-enter_failed(prefix, queue, id, moment, ttl)
+ttl = kept_for(ttl, kept)
+if not pcall(enter_failed, prefix, queue, id, moment, ttl) then return 'held' end
 local began = leave('failed') or moment
 if wish == 'requeue' then traceback = poisoned end
-leave_failed(prefix, worker, id, token, 'failed', 2, traceback, type(began) == 'number' and began or moment, moment, ttl)
+leave_failed(prefix, worker, id, token, 'failed', 2, traceback, began, moment, ttl)
 return wish == 'requeue' and 'poisoned' or 'failed'

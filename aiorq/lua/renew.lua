@@ -19,9 +19,10 @@ local lease, worker_ttl = tonumber(ARGV[4]), tonumber(ARGV[5])
 local moment = now()
 local stamp, date = epoch(moment), iso(moment)
 local own = worker_executions_key(prefix, worker)
-local theirs, birth = unpack(redis.call('HMGET', wkey, 'aiorq_boot', 'birth'))
-local alive = birth and theirs == boot
-local reply = {alive and 'known' or 'unknown', redis.call('HGETALL', stops_key(prefix, worker))}
+local entry = redis.pcall('HMGET', wkey, 'aiorq_boot', 'birth')
+local alive = not entry.err and entry[2] and entry[1] == boot
+local stops = redis.pcall('HGETALL', stops_key(prefix, worker))
+local reply = {alive and 'known' or 'unknown', stops.err and {} or stops}
 if alive then
   redis.call('HSET', wkey, 'last_heartbeat', date)
   redis.call('EXPIRE', wkey, worker_ttl)
@@ -32,12 +33,14 @@ for index = 6, #ARGV, 4 do
   local held = holds(prefix, queue, id, token)
   if held then
     local execution, executions = execution_key(prefix, id, token), executions_key(prefix, id)
-    if redis.call('EXPIRE', execution, math.ceil(lease) + 60) == 0 then
+    if redis.call('EXPIRE', execution, math.ceil(lease) + 60) == 0
+      or type(redis.pcall('HSET', execution, 'last_heartbeat', stamp)) == 'table' then
       -- It expired while its worker could not be heard; RQ's readers need all of it.
-      redis.call('HSET', execution, 'id', token, 'job_id', id, 'created_at', stamp, 'worker_name', worker)
+      redis.call('DEL', execution)
+      redis.call('HSET', execution, 'id', token, 'job_id', id, 'created_at', stamp,
+        'last_heartbeat', stamp, 'worker_name', worker)
       redis.call('EXPIRE', execution, math.ceil(lease) + 60)
     end
-    redis.call('HSET', execution, 'last_heartbeat', stamp)
     overwrite('ZADD', executions, moment + lease + 60, token)
     redis.call('EXPIRE', executions, math.ceil(lease) + 60)
     redis.call('ZADD', registry_key(prefix, 'wip', queue), 'XX', moment + lease, id .. ':' .. token)

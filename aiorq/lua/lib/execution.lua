@@ -30,7 +30,7 @@ end
 
 -- True while the run still holds its place: nobody reaped, stopped or deleted it, and its job is there.
 local function holds(prefix, queue, id, token)
-  return redis.call('ZSCORE', registry_key(prefix, 'wip', queue), id .. ':' .. token)
+  return type(redis.pcall('ZSCORE', registry_key(prefix, 'wip', queue), id .. ':' .. token)) == 'string'
     and redis.call('TYPE', job_key(prefix, id)).ok == 'hash'
 end
 
@@ -40,7 +40,8 @@ local function mark_begun(prefix, id, token, stamp, date)
   if redis.call('HGET', key, 'aiorq_held') == token then
     redis.call('HDEL', key, 'aiorq_held')
     redis.call('HSET', key, 'started_at', date)
-    redis.call('HSET', execution_key(prefix, id, token), 'created_at', stamp)
+    local execution = execution_key(prefix, id, token)
+    if redis.call('TYPE', execution).ok == 'hash' then redis.call('HSET', execution, 'created_at', stamp) end
   end
 end
 

@@ -11,6 +11,13 @@ local function keep_waiting(prefix, id, ttl)
   if seconds and seconds >= 1 and seconds <= 2 ^ 53 then expire_job(prefix, id, math.floor(seconds)) end
 end
 
+-- How many seconds a job is kept after a failure: what it says itself, where that can be understood, or `kept`.
+local function kept_for(ttl, kept)
+  local seconds = tonumber(ttl or nil)
+  if not seconds or not (math.abs(seconds) <= 2 ^ 53) then return kept end
+  return math.floor(seconds)
+end
+
 -- Put a job that was claimed back at the head of its queue, as if it had not been; false where that is no list, and
 -- nothing was changed.
 local function put_back(prefix, queue, id)

@@ -4,7 +4,7 @@
 local function answer_stop(prefix, worker, token, word)
   if redis.pcall('HDEL', stops_key(prefix, worker), token) == 1 then
     local answers = answer_key(prefix, token)
-    redis.call('XADD', answers, '*', 'outcome', word)
+    redis.pcall('XADD', answers, '*', 'outcome', word)
     redis.call('EXPIRE', answers, 60)
   end
 end
