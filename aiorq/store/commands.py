@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import secrets
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -10,6 +12,7 @@ from typing import Any, Final
 
 from aiorq.errors import CorruptJobError, InvalidJobOperation, NoSuchJobError, StopTimeoutError
 from aiorq.status import JobStatus
+from aiorq.store import jobs
 from aiorq.store.base import Store
 from aiorq.store.waiting import waiter_of
 
@@ -17,6 +20,7 @@ MAX_GRACE: Final = 3600.0
 """The longest time, in seconds, that a job may be given to end by itself."""
 DROPPED: Final = "aiorq-dropped"
 """The command that the scripts send for a run whose job was canceled, deleted or replaced; RQ's workers ignore it."""
+_LOOK: Final = 0.1  # seconds between two looks at a job whose worker does not answer
 _PING: Final = 20.0  # seconds of silence after which a channel is asked whether it is there
 
 
@@ -46,7 +50,8 @@ async def ask_stop(store: Store, job_id: str, token: str = "", grace: float | No
         CorruptJobError: its key holds something else.
     """
     seconds = "" if grace is None else repr(float(grace))
-    word, *rest = await store.run("ask_stop", [store.keys.job(job_id)], job_id, token, seconds)
+    nonce = secrets.token_hex(8)
+    word, *rest = await store.run("ask_stop", [store.keys.job(job_id)], job_id, token, seconds, nonce)
     if word == b"missing":
         raise NoSuchJobError(job_id)
     if word == b"unfit":
@@ -96,12 +101,18 @@ async def _wait_for_end(store: Store, job_id: str, asked: Asked, seconds: float)
 
 
 async def _wait_for_status(store: Store, job_id: str, asked: Asked, seconds: float) -> JobStatus | None:
-    # A worker of RQ's does not answer, but it adds an outcome.
-    await waiter_of(store).wait(store.keys.results(job_id), seconds)
-    status = await store.transport.execute("HGET", store.keys.job(job_id), "status")
-    if status == b"started":
-        raise _late(job_id, asked, seconds)
-    return JobStatus(status.decode()) if status else None
+    # A worker of RQ's does not answer, but it adds an outcome; where there is one of an earlier run, only time tells.
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+    while True:
+        await waiter_of(store).wait(store.keys.results(job_id), max(0.0, end - loop.time()))
+        status = await jobs.field(store, job_id, "status")
+        if status != b"started":
+            words = {word.value: word for word in JobStatus}
+            return words.get((status or b"").decode(errors="replace"))
+        if loop.time() >= end:
+            raise _late(job_id, asked, seconds)
+        await asyncio.sleep(_LOOK)
 
 
 def _late(job_id: str, asked: Asked, seconds: float) -> StopTimeoutError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -201,7 +202,7 @@ async def cancel(store: Store, job_id: str, kept: int) -> None:
         InvalidJobOperation: it is canceled already.
         CorruptJobError: its key holds something else.
     """
-    word = await store.run("cancel", [store.keys.job(job_id)], job_id, kept)
+    word = await store.run("cancel", [store.keys.job(job_id)], job_id, kept, secrets.token_hex(8))
     if word == b"missing":
         raise NoSuchJobError(job_id)
     if word == b"unfit":
