@@ -69,8 +69,8 @@ end
 
 local function drop(queue) redis.pcall('HINCRBY', dropped_key(prefix), queue, 1) end
 
--- The fields of a job that may run, the queue it belongs to, its status and its last worker; or nothing, with the id
--- disposed of.
+-- The fields of a job that may run, the queue it says it belongs to, its status and its last worker; or nothing, with the
+-- id disposed of.
 local function take(queue, id)
   if not string.match(id, '^[%w_-]+$') then return drop(queue) end
   local fields = redis.pcall('HGETALL', job_key(prefix, id))
@@ -93,7 +93,7 @@ local function take(queue, id)
   if status == 'canceled' or (status == 'started' and redis.call('EXISTS', executions_key(prefix, id)) == 1) then
     return drop(queue)
   end
-  return fields, home or queue, status, last_worker
+  return fields, home, status, last_worker
 end
 
 for index = 1, #KEYS, 2 do
@@ -106,6 +106,8 @@ for index = 1, #KEYS, 2 do
     if not id then break end
     local fields, home, status, last_worker = take(queue, id)
     if fields then
+      local stray = not home
+      home = home or queue
       local token = nonce .. string.format('%04x', taken + 1)
       -- What RQ lists may have a place besides: an ended job that was listed twice, a run that nobody reaped.
       if status and status ~= 'queued' then leave_place(prefix, id, status, home, last_worker, 'replaced') end
@@ -117,6 +119,7 @@ for index = 1, #KEYS, 2 do
       local key = job_key(prefix, id)
       redis.call('HSET', key, 'status', 'started', 'started_at', stamp, 'last_heartbeat', stamp, 'worker_name', worker,
         'aiorq_held', token)
+      if stray then redis.call('HSET', key, 'origin', home) end -- for whoever looks for its run
       redis.call('PERSIST', key)
       append(runs, token, home, id)
       append(reply, token, home, id, fields)
