@@ -11,7 +11,12 @@
 -- @include dates
 local key, workers = KEYS[1], KEYS[2]
 local prefix, worker, ttl, boot, queues = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
-local theirs, birth, death = unpack(redis.call('HMGET', key, 'aiorq_boot', 'birth', 'death'))
+local entry = redis.pcall('HMGET', key, 'aiorq_boot', 'birth', 'death')
+if entry.err then
+  redis.call('DEL', key)
+  entry = {}
+end
+local theirs, birth, death = unpack(entry)
 -- A hash without a birth is nobody's: a claim after the books were lost left it.
 if birth and not death and theirs ~= boot then return 'taken' end
 local stamp = iso(now())
