@@ -11,6 +11,10 @@ _PAGE: Final = 200
 """Queues, and findings of each kind for a queue, in one call."""
 
 
+_YEAR_9999: Final = 253_370_764_800.0
+"""Seconds since 1970, beyond which a moment is no date."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """Something to be dealt with."""
@@ -43,8 +47,7 @@ async def look(store: Store, worker: str, leads: float) -> list[Finding] | None:
         for kind, queue, subject, *rest in findings:
             word, name = kind.decode(), queue.decode(errors="replace")
             if word == "lease":
-                seen = float(rest[1]) if rest[1] else None
-                found.append(Finding(word, name, _text(subject), _text(rest[0]), seen))
+                found.append(Finding(word, name, _text(subject), _text(rest[0]), _moment(rest[1])))
             elif word == "inbox":
                 found.append(Finding(word, name, _text(rest[0]), _text(subject)))
             else:
@@ -56,6 +59,14 @@ async def look(store: Store, worker: str, leads: float) -> list[Finding] | None:
 def _text(raw: bytes) -> str:
     # What is no UTF-8 must come back to Redis as it was.
     return raw.decode(errors="surrogateescape")
+
+
+def _moment(raw: bytes) -> float | None:
+    try:
+        seconds = float(raw)
+    except ValueError:
+        return None
+    return seconds if 0 <= seconds < _YEAR_9999 else None
 
 
 async def reap(

@@ -10,6 +10,7 @@ from enum import Enum
 
 from aiorq.errors import StoreError
 from aiorq.store.base import Store
+from aiorq.store.commands import MAX_GRACE
 from aiorq.store.transport import Value, is_missing
 
 
@@ -147,8 +148,17 @@ async def renew(
     keys = [store.keys.worker(worker)]
     known, stops, *held = await store.run("renew", keys, worker, boot, lease, worker_ttl, *args)
     asked = dict(zip(stops[::2], stops[1::2], strict=True))
-    graces = {token.decode(): float(grace) if grace else None for token, grace in asked.items()}
+    graces = {token.decode(errors="replace"): _grace(grace) for token, grace in asked.items()}
     return Renewed(known == b"known", [run for run, holds in zip(runs, held, strict=True) if not holds], graces)
+
+
+def _grace(raw: bytes) -> float | None:
+    # Anybody may have written it: what is no time to end in is as good as none given.
+    try:
+        seconds = float(raw)
+    except ValueError:
+        return None
+    return seconds if 0 <= seconds <= MAX_GRACE else None
 
 
 async def finish(store: Store, worker: str, run: Run, value: bytes, result_ttl: int) -> bool:
