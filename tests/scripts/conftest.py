@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -13,15 +15,20 @@ from aiorq.call import make_call
 from aiorq.keys import Keys
 from aiorq.options import JobOptions
 from aiorq.scripts import load
-from aiorq.store import jobs, runs
+from aiorq.store import commands, jobs, overdue, runs, workers
 from aiorq.store.base import Store
+from aiorq.store.commands import Asked
 from aiorq.store.jobs import NewJob
+from aiorq.store.overdue import Finding
 from aiorq.store.runs import Claimed, Run
 from aiorq.store.transport import Value
 
 CLOCK = "aiorq:test:clock"
 NOON = 1_767_355_200.25
 """2026-01-02T12:00:00.250000Z"""
+TRACEBACK = b"dHJhY2U="
+POISONED = b"cG9pc29u"
+YEAR = 31_536_000
 LISTS = ("queue",)
 REGISTRIES = ("finished", "failed", "deferred", "scheduled", "canceled", "ready")
 
@@ -48,6 +55,35 @@ async def renew(store: Store, held: Sequence[Run], lease: float = 15, ttl: int =
     """Renew what worker `w` holds and has not begun: whether it is known, and what it has lost."""
     renewed = await runs.renew(store, "w", "boot", dict.fromkeys(held, False), lease, ttl)
     return renewed.known, renewed.lost
+
+
+@asynccontextmanager
+async def told(connection: Any, worker: str = "w") -> AsyncIterator[list[dict[str, Any]]]:
+    """The commands that a worker is sent within this block; the list is filled at its end."""
+    heard: list[dict[str, Any]] = []
+    async with connection.pubsub() as channel:
+        await channel.subscribe(f"rq:pubsub:{worker}")
+        assert (await channel.get_message(timeout=10))["type"] == "subscribe"
+        yield heard
+        await connection.publish(f"rq:pubsub:{worker}", "end")
+        async for message in channel.listen():
+            if message["data"] == b"end":
+                break
+            heard.append(json.loads(message["data"]))
+
+
+def changed(before: dict[bytes, tuple[Any, bool]], after: dict[bytes, tuple[Any, bool]]) -> dict[str, Any]:
+    """What two looks at everything differ in: what each key holds now, of a hash the fields; None for what is gone."""
+    found: dict[str, Any] = {}
+    for key in sorted(before.keys() | after.keys()):
+        old, new = before.get(key, (None, False))[0], after.get(key, (None, False))[0]
+        if old == new:
+            continue
+        if isinstance(old, dict) and isinstance(new, dict):
+            names = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
+            new = {name.decode(): new[name].decode() if name in new else None for name in names}
+        found[key.decode()] = new
+    return found
 
 
 class Books:
@@ -130,6 +166,15 @@ class Books:
         entries = await self.connection.xrevrange(f"rq:results:{job_id}")
         return [{name.decode(): value.decode() for name, value in fields.items()} for _, fields in entries]
 
+    async def stops(self, worker: str = "w") -> dict[str, str]:
+        """The runs that a worker was asked to stop, with their seconds."""
+        asked = await self.connection.hgetall(f"rq:aiorq:stops:{worker}")
+        return {token.decode(): grace.decode() for token, grace in asked.items()}
+
+    async def answers(self, token: str) -> list[str]:
+        """What those heard who asked for a run to be stopped."""
+        return [fields[b"outcome"].decode() for _, fields in await self.connection.xrange(f"rq:aiorq:answer:{token}")]
+
     async def ttl(self, key: str) -> int:
         """Seconds; -1 for ever, -2 for a key that is not there."""
         seconds: int = await self.connection.ttl(key)
@@ -169,13 +214,68 @@ class Desk:
     async def claim(self, *queues: str, worker: str = "w", most: int = 1, lease: float = 15.0) -> list[Claimed] | None:
         return await runs.claim(self.store, worker, queues or ("default",), most, lease)
 
-    async def start(self, job_id: str, queue: str = "default", *, worker: str = "w", lease: float = 15.0) -> Run:
-        """Enqueue a job and claim it."""
-        await self.enqueue(job_id, queue=queue)
+    async def start(
+        self, job_id: str, queue: str = "default", *, worker: str = "w", lease: float = 15.0, **options: Any
+    ) -> Run:
+        """Enqueue a job and claim it; it has not begun."""
+        await self.enqueue(job_id, queue=queue, **options)
         claimed = await self.claim(queue, worker=worker, lease=lease)
         assert claimed is not None
         assert [claim.run.job_id for claim in claimed] == [job_id]
         return claimed[0].run
+
+    async def begin(self, job_id: str, queue: str = "default", *, worker: str = "w", **options: Any) -> Run:
+        """Enqueue a job, claim it and begin it."""
+        run = await self.start(job_id, queue, worker=worker, **options)
+        assert await runs.begin(self.store, worker, run)
+        return run
+
+    async def register(self, worker: str = "w", *queues: str) -> None:
+        await workers.register(self.store, worker, "boot", queues or ("default",), {"state": "idle"}, 480)
+
+    async def ask(self, job_id: str, token: str = "", grace: float | None = None) -> Asked:
+        return await commands.ask_stop(self.store, job_id, token, grace)
+
+    async def look(self, worker: str = "w", leads: float = 5.0) -> list[Finding] | None:
+        return await overdue.look(self.store, worker, leads)
+
+    async def reap(
+        self, run: Run | str, *, worker: str = "w", requeue_lost: bool = False, kept: int = YEAR, queue: str = "default"
+    ) -> str:
+        """End a run, or what a member of the registry stands for."""
+        member = run if isinstance(run, str) else f"{run.job_id}:{run.token}"
+        finding = Finding("lease", queue if isinstance(run, str) else run.queue, member, worker)
+        return await overdue.reap(
+            self.store, finding, requeue_lost=requeue_lost, most=3, traceback=TRACEBACK, poisoned=POISONED, kept=kept
+        )
+
+    async def recover(self, job_id: str, queue: str = "default", *, kept: int = YEAR) -> str:
+        finding = Finding("intermediate", queue, job_id)
+        return await overdue.recover(self.store, finding, patience=60, traceback=TRACEBACK, kept=kept)
+
+    async def promote(self, job_id: str, kind: str = "due", queue: str = "default") -> str:
+        return await overdue.promote(self.store, Finding(kind, queue, job_id))
+
+    async def start_at_rq(self, job_id: str, queue: str = "default", *, lease: float = 15.0, **options: Any) -> Run:
+        """A job that a worker of RQ's, named `rqw`, runs."""
+        connection: Any = self.store.connection
+        run = Run(queue, job_id, "12345678-1234-1234-1234-123456789abc")
+        member = f"{job_id}:{run.token}"
+        job = self.new(job_id, queue, **options)
+        fields = {"status": "started", "worker_name": "rqw", "started_at": "2026-01-02T12:00:00.250000Z"}
+        await connection.hset(f"rq:job:{job_id}", mapping={**job.fields, **fields})
+        await connection.sadd("rq:queues", f"rq:queue:{queue}")
+        times = {"created_at": repr(NOON), "last_heartbeat": repr(NOON)}
+        execution = {"id": run.token, "job_id": job_id, "worker_name": "rqw", **times}
+        await connection.hset(f"rq:execution:{member}", mapping=execution)
+        await connection.zadd(f"rq:executions:{job_id}", {run.token: NOON + lease})
+        await connection.zadd(f"rq:wip:{queue}", {member: NOON + lease})
+        await connection.sadd("rq:worker:rqw:executions", member)
+        for key in (f"rq:execution:{member}", f"rq:executions:{job_id}", "rq:worker:rqw:executions"):
+            await connection.expire(key, 90)
+        await connection.hset("rq:worker:rqw", mapping={"birth": "2026-01-02T12:00:00.250000Z", "state": "busy"})
+        await connection.sadd("rq:workers", "rq:worker:rqw")
+        return run
 
     async def put(self, job_id: str, status: str, queue: str = "default") -> None:
         """A job in a state that only RQ, or another version, brings it to."""
