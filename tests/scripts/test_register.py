@@ -33,6 +33,28 @@ async def test_entry(store: ClockedStore, books: Books) -> None:
         assert await books.connection.smembers(key) == {b"rq:worker:w"}
 
 
+async def test_inboxes_are_known(store: ClockedStore, books: Books) -> None:
+    await enter(store)
+    assert await books.connection.smembers("rq:aiorq:inboxes") == {b"w:one", b"w:two"}
+    await books.connection.delete("rq:aiorq:inboxes")
+    await enter(store)  # anew: they were lost
+    assert await books.connection.smembers("rq:aiorq:inboxes") == {b"w:one", b"w:two"}
+
+
+async def test_refused_worker_has_no_inboxes(store: ClockedStore, books: Books) -> None:
+    await books.connection.hset("rq:worker:w", mapping={"birth": STAMP})
+    with pytest.raises(WorkerExistsError):
+        await enter(store)
+    assert not await books.connection.exists("rq:aiorq:inboxes")
+
+
+async def test_key_of_a_wrong_type(store: ClockedStore, books: Books) -> None:
+    """It holds no worker; one that is forgotten must be able to enter anew."""
+    await books.connection.set("rq:worker:w", "text")
+    await enter(store)
+    assert await books.connection.hget("rq:worker:w", "aiorq_boot") == b"boot"
+
+
 async def test_sent_twice(store: ClockedStore, books: Books) -> None:
     await enter(store)
     before = await books.dump()

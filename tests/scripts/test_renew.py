@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from aiorq.store import jobs, runs
-from aiorq.store.runs import Run
+from aiorq.store import jobs, runs, workers
+from aiorq.store.runs import Renewed, Run
 from tests.scripts.conftest import NOON, Books, ClockedStore, Desk, renew
 
 LATER = "2026-01-02T12:00:05.250000Z"
@@ -21,8 +21,6 @@ async def run(store: ClockedStore, desk: Desk) -> Run:
 
 
 async def books_of_worker(store: ClockedStore) -> None:
-    from aiorq.store import workers
-
     await workers.register(store, "w", "boot", ["default"], {"state": "idle"}, 480)
 
 
@@ -139,6 +137,97 @@ class TestForgotten:
         await store.set_clock(NOON)
         assert await renew(store, [run]) == (False, [run])
         assert await books.dump() == {}
+
+
+class TestBegun:
+    async def test_run_that_began_since(self, store: ClockedStore, books: Books, run: Run) -> None:
+        """Whoever reaps it must know, also where the call that says so was lost."""
+        renewed = await runs.renew(store, "w", "boot", {run: True}, 15, 480)
+        assert renewed == Renewed(True, [], {})
+        fields = await books.job("a")
+        assert "aiorq_held" not in fields
+        assert fields["started_at"] == LATER
+        execution = await books.connection.hgetall(f"rq:execution:a:{run.token}")
+        assert execution[b"created_at"] == b"1767355205.250000"
+        await store.set_clock(NOON + 8)
+        await runs.renew(store, "w", "boot", {run: True}, 15, 480)
+        assert (await books.job("a"))["started_at"] == LATER
+
+    async def test_run_that_waits_for_its_turn(self, store: ClockedStore, books: Books, run: Run) -> None:
+        before = await books.job("a")
+        await runs.renew(store, "w", "boot", {run: False}, 15, 480)
+        assert await books.job("a") == {**before, "last_heartbeat": LATER}
+
+    async def test_each_for_itself(self, store: ClockedStore, desk: Desk, books: Books, run: Run) -> None:
+        others = {await desk.start(job_id): job_id == "b" for job_id in ("b", "c")}
+        await runs.renew(store, "w", "boot", {run: False, **others}, 15, 480)
+        assert [("aiorq_held" in await books.job(job_id)) for job_id in ("a", "b", "c")] == [True, False, True]
+
+    async def test_run_that_was_taken_does_not_begin(
+        self, store: ClockedStore, desk: Desk, books: Books, run: Run
+    ) -> None:
+        await runs.release(store, "w", [], [run])
+        (claim,) = await desk.claim() or []
+        before = await books.job("a")
+        renewed = await runs.renew(store, "w", "boot", {run: True}, 15, 480)
+        assert renewed.lost == [run]
+        assert await books.job("a") == before
+        assert before["aiorq_held"] == claim.run.token
+
+
+class TestStops:
+    async def test_are_told_until_the_run_has_ended(self, store: ClockedStore, desk: Desk, run: Run) -> None:
+        await desk.ask("a", grace=7)
+        for _ in range(2):
+            assert (await runs.renew(store, "w", "boot", {run: True}, 15, 480)).stops == {run.token: 7.0}
+        await runs.stop(store, "w", run, b"", 500)
+        assert (await runs.renew(store, "w", "boot", {}, 15, 480)).stops == {}
+
+    async def test_also_to_a_worker_that_is_forgotten(
+        self, store: ClockedStore, desk: Desk, books: Books, run: Run
+    ) -> None:
+        await desk.ask("a")
+        await books.connection.delete("rq:worker:w")
+        assert await runs.renew(store, "w", "boot", {run: True}, 15, 480) == Renewed(False, [], {run.token: None})
+
+    @pytest.mark.parametrize("grace", [b"", b"abc", b"nan", b"inf", b"-1", b"1e300", b"\xff", b"3601"])
+    async def test_grace_that_is_none(self, store: ClockedStore, books: Books, run: Run, grace: bytes) -> None:
+        await books.connection.hset("rq:aiorq:stops:w", run.token, grace)
+        assert (await runs.renew(store, "w", "boot", {run: True}, 15, 480)).stops == {run.token: None}
+
+    async def test_what_is_no_request(self, store: ClockedStore, books: Books, run: Run) -> None:
+        await books.connection.hset("rq:aiorq:stops:w", mapping={b"\xff": b"1", "text": "2"})
+        renewed = await runs.renew(store, "w", "boot", {run: True}, 15, 480)
+        assert (renewed.known, renewed.lost) == (True, [])
+        assert renewed.stops["text"] == 2.0
+
+    async def test_key_of_a_wrong_type(self, store: ClockedStore, books: Books, run: Run) -> None:
+        await books.connection.set("rq:aiorq:stops:w", "text")
+        assert await runs.renew(store, "w", "boot", {run: True}, 15, 480) == Renewed(True, [], {})
+        assert await books.registry("wip") == {f"a:{run.token}": NOON + 20}
+
+
+class TestOneStrayKey:
+    """It costs the run that it is in the way of, at most: the others are renewed."""
+
+    async def test_registry(self, store: ClockedStore, desk: Desk, books: Books, run: Run) -> None:
+        bad = await desk.start("b", "bad")
+        await books.connection.set("rq:wip:bad", "text")
+        assert await renew(store, [bad, run]) == (True, [bad])
+        assert await books.registry("wip") == {f"a:{run.token}": NOON + 20}
+
+    async def test_worker(self, store: ClockedStore, books: Books, run: Run) -> None:
+        await books.connection.set("rq:worker:w", "text")
+        assert await renew(store, [run]) == (False, [])
+        assert await books.registry("wip") == {f"a:{run.token}": NOON + 20}
+
+    async def test_execution(self, store: ClockedStore, books: Books, run: Run) -> None:
+        key = f"rq:execution:a:{run.token}"
+        whole = await books.connection.hgetall(key)
+        await books.connection.set(key, "text")
+        assert await renew(store, [run]) == (True, [])
+        assert set(await books.connection.hgetall(key)) == set(whole)
+        assert 0 < await books.ttl(key) <= 75
 
 
 @pytest.mark.parametrize("key", ["rq:executions:a", "rq:worker:w:executions"])

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from aiorq.store import workers
-from tests.scripts.conftest import NOON, Books, ClockedStore
+from aiorq.store import runs, workers
+from aiorq.store.overdue import Finding
+from tests.scripts.conftest import NOON, Books, ClockedStore, Desk
 
 STAMP = b"2026-01-02T12:00:05.250000Z"
 
@@ -54,6 +55,43 @@ async def test_name_that_a_worker_of_rq_has_now(store: ClockedStore, books: Book
     before = await books.dump()
     await leave(store)
     assert await books.dump() == before
+
+
+async def test_inboxes_are_looked_into_as_long_as_the_hash_is_there(
+    store: ClockedStore, desk: Desk, books: Books
+) -> None:
+    """Redis may hand over an id after the last look of the worker that leaves."""
+    await leave(store)
+    await books.connection.rpush("rq:aiorq:inbox:w:one", "late")
+    assert await desk.look() == [Finding("inbox", "one", "late", "w")]
+    assert await runs.release(store, "w", ["one"]) == 0
+    assert await books.queue("one") == ["late"]
+    await books.connection.delete("rq:worker:w")
+    assert await desk.look() == []
+    assert await books.connection.smembers("rq:aiorq:inboxes") == {b"other:one", b"other:two"}
+
+
+class TestLeader:
+    async def test_makes_room(self, store: ClockedStore, desk: Desk, books: Books) -> None:
+        await desk.look("w", leads=1000)
+        await leave(store)
+        assert await desk.look("other") == []
+
+    @pytest.mark.parametrize("leader", ["other", "ww", ""])
+    async def test_of_another_name_stays(self, store: ClockedStore, books: Books, leader: str) -> None:
+        await books.connection.set("rq:aiorq:leader", leader)
+        await leave(store)
+        assert await books.connection.get("rq:aiorq:leader") == leader.encode()
+
+    async def test_of_another_process_stays(self, store: ClockedStore, desk: Desk, books: Books) -> None:
+        await desk.look("w", leads=1000)
+        await leave(store, "another boot")
+        assert await books.connection.get("rq:aiorq:leader") == b"w"
+
+    async def test_of_a_wrong_type(self, store: ClockedStore, books: Books) -> None:
+        await books.connection.rpush("rq:aiorq:leader", "w")
+        await leave(store)
+        assert await books.connection.hget("rq:worker:w", "death") == STAMP
 
 
 async def test_forgotten(store: ClockedStore, books: Books) -> None:
