@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from asyncio import Future
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -42,6 +43,10 @@ class ClockedStore(Store):
         self.last = script, keys, args
         return await self.transport.run(load(script, "clock_virtual"), keys, (self.keys.prefix, *args))
 
+    def send(self, script: str, keys: Sequence[Value], *args: Value) -> Future[Any]:
+        self.last = script, keys, args
+        return self.transport.send(load(script, "clock_virtual"), keys, (self.keys.prefix, *args))
+
     async def again(self) -> Any:
         """Send the last call of a script once more, as after a lost reply."""
         script, keys, args = self.last
@@ -49,6 +54,11 @@ class ClockedStore(Store):
 
     async def set_clock(self, moment: float) -> None:
         await self.connection.set(CLOCK, repr(moment))
+
+
+async def begin(store: Store, worker: str, run: Run) -> bool:
+    """Begin a run; whether it holds its place."""
+    return await runs.begins(store, worker, run, runs.send_begin(store, worker, run))
 
 
 async def renew(store: Store, held: Sequence[Run], lease: float = 15, ttl: int = 480) -> tuple[bool, list[Run]]:
@@ -227,7 +237,7 @@ class Desk:
     async def begin(self, job_id: str, queue: str = "default", *, worker: str = "w", **options: Any) -> Run:
         """Enqueue a job, claim it and begin it."""
         run = await self.start(job_id, queue, worker=worker, **options)
-        assert await runs.begin(self.store, worker, run)
+        assert await begin(self.store, worker, run)
         return run
 
     async def register(self, worker: str = "w", *queues: str) -> None:

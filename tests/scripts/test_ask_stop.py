@@ -167,12 +167,12 @@ async def fail(store: ClockedStore, desk: Desk, run: Run) -> None:
 
 
 async def retry(store: ClockedStore, desk: Desk, run: Run) -> None:
-    await store.connection.hset("rq:job:a", "retries_left", 1)  # type: ignore[misc]
+    await store.connection.hset("rq:job:a", "retries_left", 1)
     assert await runs.fail(store, "w", run, b"", 500) is Failed.QUEUED
 
 
 async def retry_later(store: ClockedStore, desk: Desk, run: Run) -> None:
-    await store.connection.hset("rq:job:a", mapping={"retries_left": 1, "retry_intervals": "[9]"})  # type: ignore[misc]
+    await store.connection.hset("rq:job:a", mapping={"retries_left": 1, "retry_intervals": "[9]"})
     assert await runs.fail(store, "w", run, b"", 500) is Failed.SCHEDULED
 
 
@@ -203,7 +203,7 @@ async def requeue(store: ClockedStore, desk: Desk, run: Run) -> None:
 
 async def drop(store: ClockedStore, desk: Desk, run: Run) -> None:
     """RQ's cleaning has ended the job, and left the entry."""
-    await store.connection.hset("rq:job:a", "status", "failed")  # type: ignore[misc]
+    await store.connection.hset("rq:job:a", "status", "failed")
     await store.set_clock(NOON + 100)
     assert await desk.reap(run) == "dropped"
 
@@ -219,7 +219,7 @@ async def delete(store: ClockedStore, desk: Desk, run: Run) -> None:
 async def run_elsewhere(store: ClockedStore, desk: Desk, run: Run) -> None:
     """Its execution expired and somebody put the id back."""
     await store.connection.delete("rq:executions:a", f"rq:execution:a:{run.token}")
-    await store.connection.rpush("rq:queue:default", "a")  # type: ignore[misc]
+    await store.connection.rpush("rq:queue:default", "a")
     assert len(await desk.claim(worker="v") or []) == 1
 
 

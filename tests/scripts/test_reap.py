@@ -11,7 +11,7 @@ from aiorq.store import jobs, overdue, runs
 from aiorq.store.base import store_of
 from aiorq.store.overdue import Finding
 from aiorq.store.runs import Failed, Run
-from tests.scripts.conftest import NOON, POISONED, TRACEBACK, YEAR, Books, ClockedStore, Desk, changed, renew
+from tests.scripts.conftest import NOON, POISONED, TRACEBACK, YEAR, Books, ClockedStore, Desk, begin, changed, renew
 
 STAMP = "2026-01-02T12:01:40.250000Z"
 """When the tests reap."""
@@ -125,7 +125,7 @@ class TestFailed:
         await desk.enqueue("a")
         await books.connection.hdel("rq:job:a", "origin")
         (claim,) = await desk.claim() or []
-        await runs.begin(store, "w", claim.run)
+        await begin(store, "w", claim.run)
         await store.set_clock(NOON + 100)
         assert await desk.reap(claim.run) == "failed"
         assert await books.places("a") == ["rq:failed:default"]
@@ -158,7 +158,7 @@ class TestRetried:
             if words[-1] == "retried":
                 (claim,) = await desk.claim() or []
                 run = claim.run
-                await runs.begin(store, "w", run)
+                await begin(store, "w", run)
                 await store.set_clock(NOON + 100 + 100 * len(words))
         assert words == ["retried", "retried", "failed"]
 
@@ -194,7 +194,7 @@ class TestRequeued:
         if job is not None:
             await books.connection.hset("rq:job:a", "aiorq_on_lost", job)
         (claim,) = await runs.claim(store, "w", ["default"], 1, 15, requeue_lost=worker) or []
-        await runs.begin(store, "w", claim.run)
+        await begin(store, "w", claim.run)
         await store.set_clock(NOON + 100)
         assert await desk.reap(claim.run, requeue_lost=reaper) == word
 
@@ -207,7 +207,7 @@ class TestRequeued:
                 assert (await books.job("a"))["aiorq_losses"] == str(number + 1)
                 (claim,) = await desk.claim() or []
                 run = claim.run
-                await runs.begin(store, "w", run)
+                await begin(store, "w", run)
                 await store.set_clock(NOON + 200 + 100 * number)
         assert words == ["requeued"] * 3 + ["poisoned"]
         (result,) = await books.results("a")
@@ -376,7 +376,7 @@ class TestTheWorkerWasNotDead:
         assert not await runs.finish(store, "w", run, b"dmFsdWU=", ttl)
         assert await runs.fail(store, "w", run, b"eA==", ttl) is Failed.LOST
         assert not await runs.stop(store, "w", run, b"eA==", ttl)
-        assert not await runs.begin(store, "w", run)
+        assert not await begin(store, "w", run)
         assert await books.dump() == before
         assert await renew(store, [run]) == (False, [run])
 
@@ -420,7 +420,7 @@ async def test_by_the_clock_of_the_server(desk: Desk, store: ClockedStore) -> No
     await desk.enqueue("a", "b")
     for job_id, lease, word in (("a", 0.0, "failed"), ("b", 600.0, "held")):
         (claim,) = await runs.claim(real, "w", ["default"], 1, lease) or []
-        await runs.begin(real, "w", claim.run)
+        await begin(real, "w", claim.run)
         finding = Finding("lease", "default", f"{job_id}:{claim.run.token}", "w")
         assert (
             await overdue.reap(

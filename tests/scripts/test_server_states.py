@@ -141,7 +141,7 @@ class TestFullServer:
         await workers.register(full, "v", "boot", ["default"], {"state": "idle"}, 480)
         await workers.retire(full, "w", "boot", ["default"])
         assert len(await books.results("a")) == len(await books.results("b")) == 1
-        assert await books.places("c") == ["rq:wip:default"]
+        assert await books.places("c") == ["rq:queue:default"]  # it had not begun
 
     async def test_reading_goes_on(self, full: ClockedStore, client: Any) -> None:
         queue = Queue(connection=client)

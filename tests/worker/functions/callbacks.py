@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from waiting import tell
-
 from aiorq import get_current_job
 
 
@@ -26,4 +24,5 @@ def note(job: Any, status: bytes) -> None:
     current = get_current_job()
     assert current is not None
     assert current.id == job.id
-    tell(job.args[0], f"{job.id} {job.func_name} {status.decode()} {job.meta}")
+    with open(job.args[0], "w") as told:
+        told.write(f"{job.id} {job.func_name} {status.decode()} {job.meta}\n")
