@@ -70,5 +70,12 @@ def bench(session: nox.Session) -> None:
     session.run("python", "-m", "benchmarks", *session.posargs)
 
 
+@nox.session
+def chaos(session: nox.Session) -> None:
+    """Kill workers, their processes and their server again and again, and count what is lost."""
+    session.install(".[server]", *group("test"))
+    session.run("python", "-m", "tests.chaos", *session.posargs)
+
+
 if __name__ == "__main__":
     nox.main()
