@@ -235,7 +235,7 @@ class Runner:
                 if not await self._hand_back(run, _function(record), outcome, extra):
                     return  # the worker's end does it
             else:
-                await self._commit(claimed, record, outcome, seconds, extra)
+                await self._commit(state.running[number], claimed, record, outcome, seconds, extra)
         except AiorqError as error:
             log.error("%s: the outcome of job %s is not recorded: %s", run.queue, run.job_id, error, extra=extra)
         except Exception:  # noqa: BLE001 - the other jobs go on
@@ -283,6 +283,7 @@ class Runner:
 
     async def _commit(
         self,
+        active: Active,
         claimed: Claimed,
         record: JobRecord,
         outcome: Returned | Raised | Lost,
@@ -327,7 +328,7 @@ class Runner:
                 text_ = "%s: %s failed after %.3f s (%s): %s%s"
                 said = (failed.summary, again.get(became, ""))
                 log.warning(text_, run.queue, name, seconds, run.job_id, *said, extra=extra)
-        if not held:
+        if not held and not active.condemned:  # which was said, and why
             refused = "%s: the outcome of %s (%s) is not recorded: %s"
             log.warning(refused, run.queue, name, run.job_id, LEASE_LOST, extra=extra)
 
