@@ -169,6 +169,7 @@ class Fleet:
         self._closing = True
         workers = list(self.workers.values())
         for worker in workers:
+            await until(lambda: worker.is_up or worker.process.poll() is not None)  # noqa: B023 - it is at once
             worker.doomed = True
             send(worker.process.pid, signal.SIGCONT)
             send(worker.process.pid, signal.SIGTERM)

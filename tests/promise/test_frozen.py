@@ -1,0 +1,84 @@
+"""A worker that stood still past its lease has lost its jobs, and finds that out before it does harm."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Any
+
+from aiorq import JobStatus, Queue
+from tests.execution.processes import Fifo
+from tests.promise.conftest import Launch, begun, outcome_of
+
+
+async def test_its_horse_is_killed(queue: Queue, launch: Launch, told: Fifo, tmp_path: Path) -> None:
+    frozen = await launch("frozen")
+    job = await queue.enqueue("faults.hang_once", told.path, str(tmp_path / "marker"), on_lost="requeue")
+    [horse] = await told.pids()
+    await begun(job)
+    frozen.process.kill(signal.SIGSTOP)
+    other = await launch("other")
+    [second] = await told.pids()
+    result = await outcome_of(job)
+    assert (result.return_value, result.worker_name) == ("the second run", "other")
+    before = await stored(queue, job.id)
+    assert horse.alive
+    frozen.process.kill(signal.SIGCONT)
+    assert await horse.ended()
+    await frozen.line(f"job {job.id} is killed")
+    await works_on(queue, other, frozen)
+    assert await stored(queue, job.id) == before
+    assert frozen.count(job.id) == 2  # its start and its end
+    assert await job.get_status() == JobStatus.FINISHED
+    second.close()
+
+
+async def test_what_its_job_returned_meanwhile_is_refused(queue: Queue, launch: Launch, told: Fifo, gate: Fifo) -> None:
+    frozen = await launch("frozen")
+    job = await queue.enqueue("waiting.meet", told.path, gate.path, on_lost="requeue")
+    [horse] = await told.pids()
+    await begun(job)
+    frozen.process.kill(signal.SIGSTOP)
+    other = await launch("other")
+    [second] = await told.pids()
+    gate.let(2)
+    result = await outcome_of(job)
+    assert (result.return_value, result.worker_name) == (second.pid, "other")
+    assert await horse.ended()
+    before = await stored(queue, job.id)
+    frozen.process.kill(signal.SIGCONT)
+    await works_on(queue, other, frozen)
+    assert await stored(queue, job.id) == before
+    assert frozen.count(job.id) == 2
+
+
+async def test_a_worker_that_stood_still_for_less_has_lost_nothing(
+    queue: Queue, launch: Launch, told: Fifo, gate: Fifo
+) -> None:
+    frozen = await launch("frozen", "--lease", "60")
+    job = await queue.enqueue("waiting.meet", told.path, gate.path)
+    [horse] = await told.pids()
+    other = await launch("other")
+    frozen.process.kill(signal.SIGSTOP)
+    gate.let()
+    assert await horse.ended()
+    assert (await outcome_of(await queue.enqueue("jobs.add", 1))).worker_name == "other"
+    frozen.process.kill(signal.SIGCONT)
+    result = await outcome_of(job)
+    assert (result.return_value, result.worker_name) == (horse.pid, "frozen")
+    assert other.count(job.id) == 0
+
+
+async def stored(queue: Queue, job_id: str) -> Any:
+    """All that Redis holds of a job."""
+    connection: Any = queue.connection
+    keys = sorted(await connection.keys(f"*{job_id}*"))
+    return keys, await connection.hgetall(f"rq:job:{job_id}"), await connection.xrange(f"rq:results:{job_id}")
+
+
+async def works_on(queue: Queue, other: Any, woken: Any) -> None:
+    """See that a worker runs a job, without the other one's help."""
+    other.process.kill(signal.SIGTERM)
+    assert await other.end() == 0
+    result = await outcome_of(await queue.enqueue("jobs.add", 1))
+    assert (result.return_value, result.worker_name) == (2, woken.name)
