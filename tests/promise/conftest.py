@@ -70,7 +70,18 @@ class Worker(Command):
     def __init__(self, folder: Path, name: str, url: str, queues: tuple[str, ...], options: tuple[str, ...]) -> None:
         self.name = name
         paths = [part for path in (FUNCTIONS, WAITING, EFFECTS_FOLDER) for part in ("--path", str(path))]
-        super().__init__(folder / name, "aiorq", "worker", *queues, "--name", name, "--url", url, *paths, *options)
+        super().__init__(
+            folder / name,
+            "aiorq",
+            "worker",
+            *queues,
+            "--name",
+            name,
+            "--url",
+            f"{url}?client_name={name}",
+            *paths,
+            *options,
+        )
 
 
 Launch: TypeAlias = Callable[..., Awaitable[Worker]]
