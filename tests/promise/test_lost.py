@@ -145,13 +145,13 @@ async def test_a_worker_of_rq_that_was_killed(
     [horse] = await told.pids()
     worker.process.kill()
     horse.kill()
-    [member] = await queue.connection.zrange("rq:wip:default", 0, -1)
-    await queue.connection.zadd("rq:wip:default", {member: time.time() - 1}, xx=True)  # its 90 seconds are over
+    connection: Any = queue.connection
+    [member] = await connection.zrange("rq:wip:default", 0, -1)
+    await connection.zadd("rq:wip:default", {member: time.time() - 1}, xx=True)  # its 90 seconds are over
     await launch("ours")
     job: Job[Any] = await Job.fetch(theirs.id, queue.connection)
     assert "AbandonedJobError: the job was lost with worker 'theirs'" in (await outcome_of(job)).exc_string
-    theirs.refresh()
-    assert theirs.is_failed
+    assert theirs.get_status() == rq.job.JobStatus.FAILED
     assert theirs.id in rq.Queue(connection=client).failed_job_registry.get_job_ids(cleanup=False)
     await assert_nothing_is_left(queue.connection)
 

@@ -70,8 +70,7 @@ async def test_a_job_with_retries_is_not_tried_again(
     await assert_stopped(job)
     await job.refresh()
     assert job.retries_left == 3
-    theirs.refresh()
-    assert theirs.is_stopped
+    assert theirs.get_status() == rq.job.JobStatus.STOPPED
 
 
 async def test_a_coroutine_cleans_up_within_its_grace(queue: Queue, launch: Launch, told: Fifo, gate: Fifo) -> None:
