@@ -1,6 +1,8 @@
 """Workers under kill -9, SIGSTOP and a server that comes and goes; ends with 1 when a promise is broken.
 
-python -m tests.chaos [--jobs 2000] [--kills 150] [--lease 15] [--workers 4] [--redis-faults 6] [--seed N] [--leak]
+python -m tests.chaos [--jobs 2000] [--kills 150] [--lease 15] [--workers 4] [--redis-faults 6] [--seed N]
+python -m tests.chaos --leak
+python -m tests.chaos --rolling 20
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from redis.asyncio import Redis
 from aiorq import Queue, connect
 from aiorq.errors import AiorqError
 from aiorq.server import EmbeddedServer
-from tests.chaos import leak
+from tests.chaos import leak, rolling
 from tests.chaos.fleet import QUEUES, Fleet, Gone, until
 from tests.chaos.functions.effects import EFFECTS
 from tests.chaos.storm import Storm, answering, leftovers
@@ -48,9 +50,12 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=secrets.randbits(32))
     parser.add_argument("--keep", action="store_true", help="keep the folder of logs and effects")
     parser.add_argument("--leak", action="store_true", help="run 5,000 jobs on one worker instead, and look for leaks")
+    parser.add_argument("--rolling", type=int, metavar="N", help="replace workers N times under load instead")
     options = parser.parse_args()
     if options.leak:
         return leak.main(5000)
+    if options.rolling:
+        return rolling.main(options.rolling)
     return asyncio.run(Run(options).main())
 
 

@@ -12,7 +12,6 @@ from typing import Any, TypeAlias
 import pytest
 import redis
 
-from tests.chaos.fleet import FUNCTIONS as EFFECTS_FOLDER
 from tests.execution.conftest import FUNCTIONS as WAITING
 from tests.execution.conftest import gate, told  # noqa: F401 - fixtures
 from tests.execution.processes import LIMIT, Fifo, Process
@@ -69,19 +68,9 @@ class Worker(Command):
 
     def __init__(self, folder: Path, name: str, url: str, queues: tuple[str, ...], options: tuple[str, ...]) -> None:
         self.name = name
-        paths = [part for path in (FUNCTIONS, WAITING, EFFECTS_FOLDER) for part in ("--path", str(path))]
-        super().__init__(
-            folder / name,
-            "aiorq",
-            "worker",
-            *queues,
-            "--name",
-            name,
-            "--url",
-            f"{url}?client_name={name}",
-            *paths,
-            *options,
-        )
+        paths = [part for path in (FUNCTIONS, WAITING) for part in ("--path", str(path))]
+        where = ("--name", name, "--url", f"{url}?client_name={name}")
+        super().__init__(folder / name, "aiorq", "worker", *queues, *where, *paths, *options)
 
 
 Launch: TypeAlias = Callable[..., Awaitable[Worker]]
@@ -125,15 +114,6 @@ def client(url: str, connection: Any) -> Iterator[redis.Redis]:
     """RQ's client, of the same database as `connection`."""
     with redis.Redis.from_url(url) as made:
         yield made
-
-
-@pytest.fixture
-def effects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The file of what the jobs of the chaos run did."""
-    path = tmp_path / "effects"
-    path.touch()
-    monkeypatch.setenv("CHAOS_EFFECTS", str(path))
-    return path
 
 
 async def outcome_of(job: Any, seconds: float = LIMIT) -> Any:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import signal
-from collections import Counter
-from pathlib import Path
-from typing import Any
+
+from redis.asyncio import Redis
 
 from aiorq import JobStatus, Queue
-from tests.chaos.verdict import read
+from tests.chaos.rolling import roll
 from tests.execution.processes import Fifo
 from tests.promise.conftest import Launch, outcome_of
-
-RESTARTS = int(os.environ.get("CHAOS_RESTARTS", "5"))
 
 
 async def test_what_does_not_end_in_time_goes_back(queue: Queue, launch: Launch, told: Fifo, gate: Fifo) -> None:
@@ -62,24 +58,8 @@ async def test_the_second_signal_is_heeded_at_once(queue: Queue, launch: Launch,
     assert await queue.get_job_ids() == [job.id]
 
 
-async def test_a_rolling_restart(queue: Queue, launch: Launch, effects: Path) -> None:
+async def test_a_rolling_restart(connection: Redis, url: str) -> None:
     """Workers are replaced one after the other under load: each job runs once."""
-    names = [f"job-{number}" for number in range(100 * RESTARTS)]
-    functions = ("effects.nap", "effects.nap_async", "effects.compute")
-    datas = [Queue.prepare_data(functions[number % 3], (name, 0.02), job_id=name) for number, name in enumerate(names)]
-    workers = [await launch(f"worker-{number}", "--concurrency", "2") for number in range(2)]
-    jobs = []
-    for number in range(RESTARTS):
-        jobs += await queue.enqueue_many(datas[100 * number : 100 * (number + 1)])
-        workers.append(await launch(f"worker-{number + 2}", "--concurrency", "2"))
-        old = workers.pop(0)
-        old.process.kill(signal.SIGTERM)
-        assert await old.end() == 0
-    kinds: Counter[Any] = Counter()
-    for job in jobs:
-        kinds[(await outcome_of(job)).type.name] += 1
-    assert kinds == {"SUCCESSFUL": len(names)}
-    traces = Counter((trace.word, trace.job_id) for trace in read(effects))
-    assert traces == Counter({(word, name): 1 for name in names for word in ("start", "end")})
-    assert await queue.count() == 0
-    assert await queue.connection.keys("rq:wip:*") == []
+    rolled = await roll(url, 5)
+    assert rolled.is_clean, rolled
+    assert rolled.jobs == 500
