@@ -17,8 +17,10 @@ from aiorq.worker.state import State, log
 
 MAX_LOSSES: Final = 3
 """How many times a job that is lost with its worker is put back, where that was asked for."""
-_LEADS: Final = 2.5
-"""Looks that the leader may miss before another worker takes over."""
+_LEADS: Final = 1.5
+"""How many times as long as the interval a leader is waited for. Where two look, each does part of the work."""
+_MERCIFUL_LEADS: Final = 0.05
+"""Seconds that a worker leads which reaps nothing now: it must not keep those from it who know better."""
 _RQ_PATIENCE: Final = 60.0
 """Seconds that a worker of RQ's has to begin what it took from its queue (RQ)."""
 _SAID: Final = {
@@ -55,7 +57,10 @@ class _Reaper:
 
     async def look(self) -> None:
         state, options = self._state, self._state.options
-        findings = await overdue.look(state.store, options.name, _LEADS * options.seconds_between_reaps)
+        begins = time.monotonic()
+        merciful = begins < self._merciful_until or begins - self._looked > options.lease
+        leads = _MERCIFUL_LEADS if merciful else _LEADS * options.seconds_between_reaps
+        findings = await overdue.look(state.store, options.name, leads)
         now = time.monotonic()
         if now - self._looked > options.lease:
             # Redis could not be asked for longer than leases last: those who live get the time to renew theirs, and

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from pathlib import Path
 from typing import Any
 
 from aiorq import JobStatus, Queue
-from tests.execution.processes import Fifo
+from aiorq.store import runs
+from aiorq.worker.options import WorkerOptions
+from aiorq.worker.reap import _Reaper
+from aiorq.worker.state import State
+from tests.execution.processes import LIMIT, Fifo
 from tests.promise.conftest import Launch, begun, outcome_of
 
 
@@ -67,6 +72,24 @@ async def test_a_worker_that_stood_still_for_less_has_lost_nothing(
     result = await outcome_of(job)
     assert (result.return_value, result.worker_name) == (horse.pid, "frozen")
     assert other.count(job.id) == 0
+
+
+async def test_it_does_not_keep_others_from_looking_after_the_lost(queue: Queue) -> None:
+    """It cannot know whether it stood still or Redis did, and lets every lease be for a while; the others know."""
+    job = await queue.enqueue("jobs.add", 1)
+    claimed = await runs.claim(queue.store, "the-lost-one", ["default"], 1, 0.01)
+    assert claimed is not None
+    woken, other = (
+        _Reaper(State(WorkerOptions(queues=("default",), name=name, lease=600), queue.store))
+        for name in ("woken", "other")
+    )
+    woken._looked -= 601
+    async with asyncio.timeout(LIMIT):
+        while await job.get_status() != JobStatus.QUEUED:
+            await woken.look()
+            assert await job.get_status() == JobStatus.STARTED
+            await asyncio.sleep(0.1)
+            await other.look()
 
 
 async def stored(queue: Queue, job_id: str) -> Any:

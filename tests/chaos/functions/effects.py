@@ -16,7 +16,7 @@ EFFECTS = "CHAOS_EFFECTS"
 
 def note(word: str, job_id: str) -> None:
     line = f"{word} {job_id} {os.getpid()} {os.environ.get('RQ_WORKER_ID', '-')} {time.time():.6f}\n"
-    descriptor = os.open(os.environ[EFFECTS], os.O_WRONLY | os.O_APPEND)
+    descriptor = os.open(os.environ[EFFECTS], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     os.write(descriptor, line.encode())
     os.close(descriptor)
 
