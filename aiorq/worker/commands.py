@@ -35,6 +35,8 @@ async def obey(state: State, runner: Runner, leases: Leases) -> None:
                         log.warning("a command that is none came over the worker's channel; such are ignored")
         except AiorqError as error:
             log.debug("listening for commands goes on: %s", error)
+        except Exception:  # noqa: BLE001 - whatever was said, the jobs of this worker go on
+            log.exception("cannot do what a command says")
         await asyncio.sleep(_BACKOFF[min(failures, len(_BACKOFF) - 1)])
         failures += 1
 

@@ -46,6 +46,8 @@ async def look_after(state: State) -> None:
             if str(error) != complaint:
                 log.debug("cannot look for what is overdue: %s", error)
             complaint = str(error)
+        except Exception:  # noqa: BLE001 - whatever stands in Redis, the jobs of this worker go on
+            log.exception("cannot deal with what is overdue")
 
 
 class _Reaper:
