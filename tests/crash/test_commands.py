@@ -1,0 +1,78 @@
+"""A process is killed at every command that it sends to Redis, and whatever it leaves is put right by another worker."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+import pytest
+
+from aiorq import scripts
+from tests.crash.conftest import MakeStage
+from tests.crash.points import Point
+from tests.crash.scenarios import SCENARIOS, TIMED, Scenario
+from tests.crash.stage import Actor
+
+
+async def play(scenario: Scenario, make_stage: MakeStage, kill: Point | None) -> Actor:
+    """Play a scenario, with a kill or without, and see that all is well at last."""
+    async with make_stage() as stage:
+        await scenario.prepare(stage)
+        actor = scenario.start(stage, kill)
+        await scenario.react(stage, actor)
+        await actor.gone()
+        assert actor.told("raised") == []
+        if kill is not None:
+            assert actor.was_hit, f"{kill.name} was not sent: {actor.lines}"
+        await stage.connection.ping()  # what the server was sent before its client went is behind it now
+        await scenario.expect(stage, actor)
+        await stage.rescue()
+        await stage.check()
+        if "stop" in stage.memory:
+            assert await stage.memory["stop"] == stage.expected["it"].status
+        return actor
+
+
+def points_of(actor: Actor) -> list[str]:
+    """The commands of a process, but for those whose number depends on time."""
+    points = []
+    for name in actor.names:
+        kind, _, number = name.partition("#")
+        if int(number) <= TIMED.get(kind.removeprefix("horse "), int(number)):
+            points.append(name)
+    return points
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+async def test_killed_at_every_command(name: str, make_stage: MakeStage) -> None:
+    scenario = SCENARIOS[name]
+    whole = await play(scenario, make_stage, None)
+    assert sorted(points_of(whole)) == sorted(scenario.points)
+    kills = [
+        Point(point, moment)
+        for point in scenario.points
+        if point not in scenario.elsewhere
+        for moment in ("before", "after")
+    ]
+    failures = []
+
+    async def crash(kill: Point) -> None:
+        try:
+            await play(scenario, make_stage, kill)
+        except (AssertionError, TimeoutError) as error:
+            failures.append(f"{kill.moment} {kill.name}: {type(error).__name__}: {error}")
+
+    await asyncio.gather(*(crash(kill) for kill in kills))
+    assert failures == [], "\n\n".join(failures)
+
+
+def test_every_script_has_its_crashes() -> None:
+    """Whoever adds a script, or a command to one of the scenarios, adds its crashes."""
+    killed = {
+        point.removeprefix("horse ").partition("#")[0]
+        for scenario in SCENARIOS.values()
+        for point in {*scenario.points} - {*scenario.elsewhere}
+    }
+    elsewhere = {point for scenario in SCENARIOS.values() for point in scenario.elsewhere}
+    assert {*scripts.names()} - killed == {"empty"}
+    assert elsewhere <= {p for s in SCENARIOS.values() for p in {*s.points} - {*s.elsewhere}} | {"release#2"}
