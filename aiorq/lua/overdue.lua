@@ -66,6 +66,8 @@ if cursor == '0' then
     if first then found[#found + 1] = {'inbox', queue, name, first}
     elseif not name or redis.call('EXISTS', worker_key(prefix, name)) == 0 then
       redis.call('SREM', inboxes_key(prefix), inbox)
+      -- Nothing may ever have been enqueued there: then the queue is not among those that are looked at below.
+      if name then redis.pcall('SREM', queue_workers_key(prefix, queue), worker_key(prefix, name)) end
     end
   end
 end
