@@ -167,10 +167,11 @@ def _kind(words: list[bytes]) -> str:
     verb = words[0].decode().upper()
     if verb in ("EVALSHA", "EVAL"):
         sha = words[1].decode() if verb == "EVALSHA" else hashlib.sha1(words[1]).hexdigest()
-        return _scripts()[sha]
+        return scripts_by_sha()[sha]
     return f"{verb} {words[1].decode().upper()}" if verb == "CLIENT" else verb
 
 
 @cache
-def _scripts() -> dict[str, str]:
+def scripts_by_sha() -> dict[str, str]:
+    """The names of all scripts, by what a command calls them."""
     return {load(name).sha: name for name in names()}

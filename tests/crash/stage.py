@@ -24,7 +24,7 @@ ROOT: Final = Path(__file__).parents[2]
 FUNCTIONS: Final = str(Path(__file__).parent / "functions")
 LEASE: Final = 3
 """Seconds. Long enough for a machine that is busy with other crashes; the test itself lets it run out."""
-REAPS: Final = 0.1
+REAPS: Final = 0.05
 """Seconds between two looks for what is overdue."""
 KEPT: Final = {b"rq:queues", b"rq:finished:default", b"rq:failed:default", b"rq:canceled:default"}
 """Keys that stay for ever."""
