@@ -14,7 +14,7 @@ from tests.crash.points import report
 
 
 def _kill(pid: int) -> None:
-    report("killed", str(pid))
+    report("felled", str(pid))
     os.kill(pid, signal.SIGKILL)
     signal.pause()  # a horse dies with its zygote
 

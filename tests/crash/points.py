@@ -88,15 +88,13 @@ def install(pipe: int, kill: Point | None, hold: tuple[str, str] | None) -> None
     _points.pipe, _points.kill, _points.hold, _points.pid = pipe, kill, hold, os.getpid()
     send, read = AbstractConnection.send_packed_command, AbstractConnection.read_response
 
-    async def send_packed_command(
-        self: Any, command: bytes | str | Iterable[bytes], check_health: bool = True
-    ) -> None:
+    async def send_packed_command(self: Any, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
         if not self.is_connected:
             await self.connect_check_health(check_health=False)
         parts = [command] if isinstance(command, bytes) else command
         whole = b"".join(part.encode() if isinstance(part, str) else bytes(part) for part in parts)
         expected = self.__dict__.setdefault("_expected", [])
-        sent = []
+        sent: list[str] = []
         for name, start in parse(whole):
             if _points.is_here(name, "before"):
                 _write(self, whole[:start])

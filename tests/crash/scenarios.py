@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Final
 from rq import Retry
 
 from aiorq import Job, JobStatus
-from aiorq.errors import InvalidJobOperation, NoSuchJobError
 from aiorq.store import runs, workers
 from tests.crash.points import Point
 from tests.crash.stage import Actor, Fate, Stage
@@ -103,9 +102,9 @@ class Scenario:
 class Failing(Scenario):
     """The job raises, and has no retries."""
 
-    points = (*ENTER, "begin#1", "renew#2", "fail#1", "claim#2", *LEAVE)
-    elsewhere = ENTER
-    steps = (("claim#1", "held"), ("begin#1", "started"), ("fail#1", "failed"))
+    points: ClassVar[tuple[str, ...]] = (*ENTER, "begin#1", "renew#2", "fail#1", "claim#2", *LEAVE)
+    elsewhere: ClassVar[tuple[str, ...]] = ENTER
+    steps: ClassVar[tuple[tuple[str, str], ...]] = (("claim#1", "held"), ("begin#1", "started"), ("fail#1", "failed"))
 
     async def prepare(self, stage: Stage) -> None:
         await stage.enqueue("it", args=[*stage.args("it"), 9])
@@ -117,9 +116,19 @@ class Failing(Scenario):
 class Retrying(Scenario):
     """The job was enqueued by RQ with retries; it raises once."""
 
-    points = (*ENTER, "begin#1", "renew#2", "fail#1", "claim#2", "begin#2", "finish#1", "claim#3", *LEAVE)
-    elsewhere = (*ENTER, *LEAVE)
-    steps = (
+    points: ClassVar[tuple[str, ...]] = (
+        *ENTER,
+        "begin#1",
+        "renew#2",
+        "fail#1",
+        "claim#2",
+        "begin#2",
+        "finish#1",
+        "claim#3",
+        *LEAVE,
+    )
+    elsewhere: ClassVar[tuple[str, ...]] = (*ENTER, *LEAVE)
+    steps: ClassVar[tuple[tuple[str, str], ...]] = (
         ("claim#1", "held"),
         ("begin#1", "started"),
         ("fail#1", "queued"),
@@ -142,12 +151,12 @@ class Retrying(Scenario):
 class RetryingLater(Retrying):
     """The retry is a second later: the job is scheduled, promoted, and handed to the waiting worker."""
 
-    points = (
+    points: ClassVar[tuple[str, ...]] = (
         *ENTER,
         *("begin#1", "renew#2", "fail#1", "claim#2", "CLIENT ID#1", "BLMOVE#1", "promote#1", "claim#3", "begin#2"),
         *("finish#1", *LEAVE),
     )
-    steps = (
+    steps: ClassVar[tuple[tuple[str, str], ...]] = (
         ("claim#1", "held"),
         ("begin#1", "started"),
         ("fail#1", "scheduled"),
@@ -165,7 +174,7 @@ class RetryingLater(Retrying):
 class Requeueing(Scenario):
     """The worker's jobs go back to the queue when it is lost."""
 
-    elsewhere = (*ENTER, *LEAVE)
+    elsewhere: ClassVar[tuple[str, ...]] = (*ENTER, *LEAVE)
     options: ClassVar[dict[str, Any]] = {"burst": True, "on_lost": "requeue"}
     lost = FINISHED._replace(starts=2)
 
@@ -173,13 +182,17 @@ class Requeueing(Scenario):
 class Handed(Scenario):
     """The job is handed to a worker that waits; afterwards the worker is told to end while it waits again."""
 
-    points = (
+    points: ClassVar[tuple[str, ...]] = (
         *ENTER,
         *("CLIENT ID#1", "BLMOVE#1", "claim#2", "begin#1", "renew#2", "finish#1", "claim#3", "BLMOVE#2"),
         *("CLIENT UNBLOCK#1", *LEAVE),
     )
-    elsewhere = ENTER
-    steps = (("claim#2", "held"), ("begin#1", "started"), ("finish#1", "finished"))
+    elsewhere: ClassVar[tuple[str, ...]] = ENTER
+    steps: ClassVar[tuple[tuple[str, str], ...]] = (
+        ("claim#2", "held"),
+        ("begin#1", "started"),
+        ("finish#1", "finished"),
+    )
     options: ClassVar[dict[str, Any]] = {}
 
     async def prepare(self, stage: Stage) -> None:
@@ -196,9 +209,9 @@ class Handed(Scenario):
 class Stopping(Scenario):
     """Somebody asks for the job to be stopped, and waits for its end."""
 
-    points = (*ENTER, "begin#1", "renew#2", "stop#1", "claim#2", *LEAVE)
-    elsewhere = ENTER
-    steps = (("claim#1", "held"), ("begin#1", "started"), ("stop#1", "stopped"))
+    points: ClassVar[tuple[str, ...]] = (*ENTER, "begin#1", "renew#2", "stop#1", "claim#2", *LEAVE)
+    elsewhere: ClassVar[tuple[str, ...]] = ENTER
+    steps: ClassVar[tuple[tuple[str, str], ...]] = (("claim#1", "held"), ("begin#1", "started"), ("stop#1", "stopped"))
 
     async def react(self, stage: Stage, actor: Actor) -> None:
         if await self.settled(actor):
@@ -213,8 +226,8 @@ class Stopping(Scenario):
 class Canceling(Scenario):
     """Somebody cancels the job while it runs."""
 
-    points = (*ENTER, "begin#1", "renew#2", "stop#1", "claim#2", *LEAVE)
-    elsewhere = (*ENTER, *LEAVE)
+    points: ClassVar[tuple[str, ...]] = (*ENTER, "begin#1", "renew#2", "stop#1", "claim#2", *LEAVE)
+    elsewhere: ClassVar[tuple[str, ...]] = (*ENTER, *LEAVE)
 
     async def react(self, stage: Stage, actor: Actor) -> None:
         if await self.settled(actor):
@@ -231,12 +244,12 @@ class Canceling(Scenario):
 class PuttingBack(Scenario):
     """The worker is told to end when it has claimed jobs that have not begun: they are put back."""
 
-    names = ("one", "two", "three")
-    points = (
+    names: ClassVar[tuple[str, ...]] = ("one", "two", "three")
+    points: ClassVar[tuple[str, ...]] = (
         *(name for name in ENTER if name != "overdue#1"),
         *("release#1", "release#2", "release#3", "release#4", "retire#1"),
     )
-    elsewhere = tuple(name for name in ENTER if name != "claim#1")
+    elsewhere: ClassVar[tuple[str, ...]] = tuple(name for name in ENTER if name != "claim#1")
     options: ClassVar[dict[str, Any]] = {"concurrency": 3, "reap_interval": 60}
 
     async def prepare(self, stage: Stage) -> None:
@@ -264,9 +277,17 @@ class PuttingBack(Scenario):
 class Killing(Scenario):
     """The worker is told to end at once: its jobs are killed and put back."""
 
-    names = ("one", "two")
-    points = (*ENTER, "begin#1", "renew#2", "release#1", "release#2", "release#3", "retire#1")
-    elsewhere = (*ENTER, "begin#1", "renew#2")
+    names: ClassVar[tuple[str, ...]] = ("one", "two")
+    points: ClassVar[tuple[str, ...]] = (
+        *ENTER,
+        "begin#1",
+        "renew#2",
+        "release#1",
+        "release#2",
+        "release#3",
+        "retire#1",
+    )
+    elsewhere: ClassVar[tuple[str, ...]] = (*ENTER, "begin#1", "renew#2")
     options: ClassVar[dict[str, Any]] = {"concurrency": 2}
 
     async def prepare(self, stage: Stage) -> None:
@@ -291,19 +312,18 @@ class Killing(Scenario):
 class Reaping(Scenario):
     """A worker of another queue looks after all that a dead one, RQ's, and time itself have left."""
 
-    points = (
+    points: ClassVar[tuple[str, ...]] = (
         *ENTER,
         *("CLIENT ID#1", "BLMOVE#1", "reap#1", "reap#2", "reap#3", "reap#4", "promote#1", "recover#1"),
         *("release#1", "CLIENT UNBLOCK#1", "release#2", "retire#1"),
     )
-    elsewhere = tuple(
+    elsewhere: ClassVar[tuple[str, ...]] = tuple(
         name for name in (*ENTER, "CLIENT ID#1", "BLMOVE#1", "retire#1", "CLIENT UNBLOCK#1") if name != "overdue#1"
     )
     options: ClassVar[dict[str, Any]] = {"queues": "other"}
 
     async def prepare(self, stage: Stage) -> None:
-        connection: Any = stage.connection
-        store = stage.queue.store
+        connection, store = stage.connection, stage.queue.store
         await workers.register(store, "dead", "boot", ["default"], {}, 480)
         for name in ("held", "begun", "requeued"):
             await stage.enqueue(name, gate=False)
@@ -341,9 +361,8 @@ class Reaping(Scenario):
 class SavingMeta(Scenario):
     """The job's own process talks to Redis, and is killed there: the worker goes on."""
 
-    points = (*ENTER, "begin#1", "renew#2", "finish#1", "claim#2", *LEAVE)
-    points = (*points, *(f"horse {name}" for name in CONNECT), "horse save#1")
-    elsewhere = Scenario.points
+    points: ClassVar[tuple[str, ...]] = (*Scenario.points, *(f"horse {name}" for name in CONNECT), "horse save#1")
+    elsewhere: ClassVar[tuple[str, ...]] = Scenario.points
     lost = Fate(JobStatus.FAILED, "HorseTerminatedError: the process that ran the job was killed by signal 9")
 
     async def prepare(self, stage: Stage) -> None:
@@ -359,7 +378,7 @@ class SavingMeta(Scenario):
 class Enqueueing(Scenario):
     """Jobs are enqueued, one with an id that was made up and one with a given one."""
 
-    points = (*CONNECT, "enqueue#1", "enqueue#2")
+    points: ClassVar[tuple[str, ...]] = (*CONNECT, "enqueue#1", "enqueue#2")
 
     async def prepare(self, stage: Stage) -> None:
         return
@@ -385,8 +404,8 @@ class Enqueueing(Scenario):
 class EnqueueingMany(Enqueueing):
     """More jobs than one step takes."""
 
-    points = (*CONNECT, "enqueue#1", "enqueue#2")
-    elsewhere = CONNECT
+    points: ClassVar[tuple[str, ...]] = (*CONNECT, "enqueue#1", "enqueue#2")
+    elsewhere: ClassVar[tuple[str, ...]] = CONNECT
     count = 120
 
     def start(self, stage: Stage, kill: Point | None) -> Actor:
@@ -402,9 +421,11 @@ class EnqueueingMany(Enqueueing):
 class Asking(Scenario):
     """Jobs that wait, run and have ended are deleted, stopped and canceled, while their worker lives."""
 
-    points = (*CONNECT, "delete#1", "delete#2", "delete#3", "cancel#1", "cancel#2", "ask_stop#1")
-    points = (*points, "CLIENT ID#1", "XREAD#1")
-    elsewhere = CONNECT
+    points: ClassVar[tuple[str, ...]] = (
+        *(*CONNECT, "delete#1", "delete#2", "delete#3", "cancel#1", "cancel#2", "ask_stop#1"),
+        *("CLIENT ID#1", "XREAD#1"),
+    )
+    elsewhere: ClassVar[tuple[str, ...]] = CONNECT
     asked: ClassVar[tuple[tuple[str, str, str], ...]] = (
         ("ended", "delete", "delete#1"),
         ("running", "delete", "delete#2"),
@@ -461,5 +482,3 @@ SCENARIOS: Final = {
     "enqueue many": EnqueueingMany(),
     "ask": Asking(),
 }
-
-__all__ = ["SCENARIOS", "InvalidJobOperation", "NoSuchJobError", "Scenario"]

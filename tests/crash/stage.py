@@ -148,7 +148,7 @@ class Stage:
         folder.mkdir()
         self.gate = Fifo(folder / "gate")
         self._folder = folder
-        self.connection = connect(url)
+        self.connection: Any = connect(url)
         self.queue = Queue(connection=self.connection)
         self.books = Books(self.connection)
         self.jobs: dict[str, Job[Any]] = {}
@@ -222,9 +222,8 @@ class Stage:
 
     async def expire_leases(self) -> None:
         """Let the time of all leases pass."""
-        connection: Any = self.connection
-        for member in await connection.zrange("rq:wip:default", 0, -1):
-            await connection.zadd("rq:wip:default", {member: 1})
+        for member in await self.connection.zrange("rq:wip:default", 0, -1):
+            await self.connection.zadd("rq:wip:default", {member: 1})
 
     async def rescue(self, **options: Any) -> None:
         """Have another worker set all right, and see that nothing is left of those that are gone."""

@@ -1,9 +1,8 @@
-"""A process is killed at every command that it sends to Redis, and whatever it leaves is put right by another worker."""
+"""A process is killed at every command that it sends to Redis; what it leaves is put right by another worker."""
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 
 import pytest
 

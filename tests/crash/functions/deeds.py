@@ -1,9 +1,10 @@
-"""What the jobs of the crash tests do: leave a line outside of Redis for every start, and wait where they are told to."""
+"""What the jobs of the crash tests do: leave a line outside of Redis for every start, and wait if told to."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import signal
 
 import aiorq
 from tests.crash.points import report
@@ -37,3 +38,9 @@ def deed_with_meta(effects: str, gate: str) -> str:
     done = deed(effects, gate)
     asyncio.run(save())
     return done
+
+
+def deed_that_dies(effects: str, _: str) -> None:
+    """A deed whose process is killed in the middle."""
+    deed(effects)
+    os.kill(os.getpid(), signal.SIGKILL)
