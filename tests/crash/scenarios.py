@@ -144,6 +144,12 @@ class Retrying(Scenario):
         await self.settled(actor)
         stage.gate.let(2)
 
+    async def expect(self, stage: Stage, actor: Actor) -> None:
+        left = await stage.connection.hget("rq:job:it", "retries_left")
+        if actor.did("fail#1") is not None:
+            assert int(left) == 2 - bool(actor.did("fail#1"))
+        await super().expect(stage, actor)
+
     def fate(self, state: str) -> Fate:
         return FINISHED._replace(starts=3)
 

@@ -246,6 +246,18 @@ class Stage:
         await rescuer.gone()
         assert rescuer.told("raised") == []
 
+    async def check_places(self) -> None:
+        """At every instant a job is in the one place that its state names, and has a run if it is started."""
+        for key in await self.connection.keys("rq:job:*"):
+            name = key.decode().removeprefix("rq:job:")
+            status = (await self.state(name)).replace("held", "started")
+            place = {"queued": "queue", "started": "wip", "stopped": "failed"}.get(status, status)
+            fit = (f"rq:{place}:", "rq:aiorq:inbox:") if status == "queued" else f"rq:{place}:"
+            [found] = await self.books.places(name)
+            assert found.startswith(fit), f"{name} is {status}: {found}"
+            runs = await self.books.runs(name)
+            assert len(runs) == (3 if status == "started" else 0), f"{name} is {status}: {runs}"
+
     async def check(self) -> None:
         """Each job is where it should be, and nowhere else; and there is nothing that nobody will remove."""
         for name, fate in self.expected.items():

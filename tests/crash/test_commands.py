@@ -24,6 +24,7 @@ async def play(scenario: Scenario, make_stage: MakeStage, kill: Point | None) ->
         if kill is not None:
             assert actor.was_hit, f"{kill.name} was not sent: {actor.lines}"
         await stage.connection.ping()  # what the server was sent before its client went is behind it now
+        await stage.check_places()
         await scenario.expect(stage, actor)
         await stage.rescue()
         await stage.check()
