@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from asyncio import Future
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
@@ -31,12 +31,12 @@ class Store:
         """Run the script of that name with the prefix as its first argument."""
         return await self.transport.run(load(script), keys, (self.keys.prefix, *args))
 
-    def send(self, script: str, keys: Sequence[Value], *args: Value) -> Future[Any]:
+    def send(self, script: str, keys: Sequence[Value], *args: Value, left: Callable[[], None]) -> Future[Any]:
         """As `run`, but what the server answers is not waited for; it may be that it does not have the script.
 
-        The call leaves with the commands of all who ask at this moment, in the same round trip.
+        The call leaves with the commands of all who ask at this moment, in the same round trip; `left` is called then.
         """
-        return self.transport.send(load(script), keys, (self.keys.prefix, *args))
+        return self.transport.send(load(script), keys, (self.keys.prefix, *args), left)
 
 
 def store_of(connection: Redis | str | None = None, prefix: str | None = None) -> Store:

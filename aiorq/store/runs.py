@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from asyncio import Future
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -88,15 +88,20 @@ async def claim(
     return claimed
 
 
-def send_begin(store: Store, worker: str, run: Run) -> Future[list[int]]:
+def send_begin(store: Store, worker: str, run: Run, left: Callable[[], None]) -> Future[list[int]]:
     """Say that a run begins: if its worker is lost from now on, so is the run.
 
-    The words leave with all else that is sent at this moment, in the same round trip.
+    Args:
+        store: where.
+        worker: its name.
+        run: which.
+        left: called when the words have left this process, with all else that is said at this moment: from then on
+            Redis hears them even if the worker is killed.
 
     Returns:
         what `begins` understands.
     """
-    return store.send("begin", [store.keys.worker(worker)], run.queue, run.job_id, run.token)
+    return store.send("begin", [store.keys.worker(worker)], run.queue, run.job_id, run.token, left=left)
 
 
 async def begins(store: Store, worker: str, run: Run, answer: Future[list[int]]) -> bool:

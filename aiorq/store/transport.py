@@ -181,10 +181,20 @@ class Transport:
                 raise
         return await self.execute("EVAL", script.source, len(keys), *keys, *args)
 
-    def send(self, script: Script, keys: Sequence[Value], args: Sequence[Value]) -> asyncio.Future[Reply]:
-        """Run a script in the next round trip, if the server has it; `is_missing` tells that error from others."""
+    def send(
+        self, script: Script, keys: Sequence[Value], args: Sequence[Value], left: Callable[[], None] | None = None
+    ) -> asyncio.Future[Reply]:
+        """Run a script in the next round trip, if the server has it; `is_missing` tells that error from others.
+
+        Args:
+            script: which.
+            keys: its keys.
+            args: its arguments.
+            left: called when the request has left this process, or again when it is sent again.
+        """
         self.check_loop()
-        return self._batcher.add(_encoded(("EVALSHA", script.sha, len(keys), *keys, *args)))
+        command = _encoded(("EVALSHA", script.sha, len(keys), *keys, *args))
+        return self._batcher.add(command if left is None else _Announced(command, left))
 
     @asynccontextmanager
     async def dedicated(self) -> AsyncIterator[Dedicated]:
@@ -241,6 +251,9 @@ class Transport:
                 if connection is None:
                     connection = self._connection = await self._pool.get_connection()
                 await connection.send_packed_command(connection.pack_commands(commands))
+                for command in commands:
+                    if type(command) is _Announced:
+                        command.left()
                 replies = [await self._reply(connection) for _ in commands]
         except BaseException:
             await self._give_back()
@@ -280,6 +293,14 @@ class Transport:
             reason = text or "no answer in time"
             return ConnectionLostError(f"Redis at {self.where} cannot be asked now: {reason}")
         return StoreError(f"Redis at {self.where} refused: {text}")
+
+
+class _Announced(list[Value]):
+    """A command that somebody wants to know has left."""
+
+    def __init__(self, command: Command, left: Callable[[], None]) -> None:
+        super().__init__(command)
+        self.left = left
 
 
 def is_missing(error: StoreError) -> bool:

@@ -76,6 +76,7 @@ class Runner:
         self._executor = executor
         self._tasks = tasks
         self._waiting: deque[_Waiting] = deque()
+        self._beginning: set[int] = set()
         self._executing: set[int] = set()
         self._brisk = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -145,7 +146,7 @@ class Runner:
             self._settle_ahead()
         elif number in self._executing:
             self._executor.stop(number, why, grace)
-        else:
+        elif number not in self._beginning:
             return
         active.condemned = True
         run = active.run
@@ -251,17 +252,22 @@ class Runner:
         except AiorqError as error:
             return Raised(summarize(error), encode_text(f"{type(error).__name__}: {error}\n"))
         active = state.running[number]
-        if active.stopped:
-            return Lost(why=STOPPED)
-        if state.stop is not Stop.NOT:
-            return NotBegun("the worker is to stop")
+        withheld = self._withhold(active)
+        if withheld is not None:
+            return withheld
         log.info("%s: %s (%s)", run.queue, _function(record), run.job_id, extra=extra)
+        self._beginning.add(number)
+        try:
+            await self._begin(number, run)
+        except AiorqError as error:
+            return NotBegun(f"Redis cannot be told that it begins: {error}")
+        finally:
+            self._beginning.discard(number)
+        withheld = self._withhold(active)
+        if withheld is not None:
+            return withheld
         active.begun = True
         self._executing.add(number)
-        # Said before the process is asked for: whoever finds the job after this worker's sudden end takes it for begun
-        # if it may have, and puts it back if it has not.
-        answer = runs.send_begin(state.store, state.options.name, run)
-        answer.add_done_callback(partial(self._on_begun, number, run))
         limit = state.options.max_memory if record.memory_limit is None else record.memory_limit
         order = Order(number, run.job_id, run.token, _timeout(record), claimed.fields, limit)
         outcome = await self._executor.execute(order)
@@ -269,8 +275,40 @@ class Runner:
             active.begun = False
         return outcome
 
-    def _on_begun(self, number: int, run: Run, answer: asyncio.Future[list[int]]) -> None:
-        if answer.cancelled() or (answer.exception() is None and answer.result()[0]):
+    def _withhold(self, active: Active) -> Outcome | None:
+        """The outcome of a run that is not to begin."""
+        if active.stopped:
+            return Lost(why=STOPPED)
+        if active.condemned:
+            return Lost(why=LEASE_LOST)
+        return None if self._state.stop is Stop.NOT else NotBegun("the worker is to stop")
+
+    async def _begin(self, number: int, run: Run) -> None:
+        """Say that a run begins, and wait until the words have left: whoever finds the job after this worker's sudden
+        end takes it for begun if it may have, and puts it back if it has not.
+
+        Raises:
+            AiorqError: they cannot be said now.
+        """
+        left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def tell_left() -> None:
+            if not left.done():
+                left.set_result(None)
+
+        answer = runs.send_begin(self._state.store, self._state.options.name, run, tell_left)
+        answer.add_done_callback(partial(self._on_begun, number, run, left))
+        await left
+
+    def _on_begun(self, number: int, run: Run, left: asyncio.Future[None], answer: asyncio.Future[list[int]]) -> None:
+        if answer.cancelled():
+            left.cancel()
+            return
+        error = answer.exception()
+        if error is not None and not left.done():
+            left.set_exception(error)
+            return
+        if error is None and answer.result()[0]:
             return
         self._tasks.create_task(self._check_begun(number, run, answer), name=f"aiorq begin {number}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from asyncio import Future
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -43,9 +43,9 @@ class ClockedStore(Store):
         self.last = script, keys, args
         return await self.transport.run(load(script, "clock_virtual"), keys, (self.keys.prefix, *args))
 
-    def send(self, script: str, keys: Sequence[Value], *args: Value) -> Future[Any]:
+    def send(self, script: str, keys: Sequence[Value], *args: Value, left: Callable[[], None]) -> Future[Any]:
         self.last = script, keys, args
-        return self.transport.send(load(script, "clock_virtual"), keys, (self.keys.prefix, *args))
+        return self.transport.send(load(script, "clock_virtual"), keys, (self.keys.prefix, *args), left)
 
     async def again(self) -> Any:
         """Send the last call of a script once more, as after a lost reply."""
@@ -58,7 +58,7 @@ class ClockedStore(Store):
 
 async def begin(store: Store, worker: str, run: Run) -> bool:
     """Begin a run; whether it holds its place."""
-    return await runs.begins(store, worker, run, runs.send_begin(store, worker, run))
+    return await runs.begins(store, worker, run, runs.send_begin(store, worker, run, lambda: None))
 
 
 async def renew(store: Store, held: Sequence[Run], lease: float = 15, ttl: int = 480) -> tuple[bool, list[Run]]:
