@@ -47,6 +47,34 @@ class TestForgottenScripts:
         await workers.retire(store, "v", "boot", ["default"])
         assert (await books.places("a"), await books.places("b")) == (["rq:finished:default"], ["rq:failed:default"])
 
+    async def test_each_call_about_what_runs(self, store: ClockedStore, desk: Desk, books: Books) -> None:
+        async def flush() -> None:
+            await books.connection.script_flush()
+
+        await desk.enqueue("a", "b", "c", "d", "e")
+        await desk.put("due", "scheduled")
+        first, second, third = [claim.run for claim in await desk.claim(most=3) or []]
+        await flush()
+        assert await runs.begin(store, "w", first)
+        await flush()
+        await desk.ask("a")
+        await flush()
+        assert await runs.stop(store, "w", first, b"", 500)
+        await flush()
+        await jobs.cancel(store, "b", 500)
+        await store.set_clock(NOON + 1000)
+        await books.connection.lmove("rq:queue:default", "rq:queue:default:intermediate", "LEFT", "RIGHT")
+        await flush()
+        assert {finding.kind for finding in await desk.look() or []} == {"lease", "due", "intermediate"}
+        await flush()
+        assert await desk.reap(third) == "returned"
+        await flush()
+        assert await desk.promote("due") == "queued"
+        await flush()
+        assert await desk.recover("d") == "waits"
+        assert await books.queue() == ["c", "e", "due"]
+        assert await runs.fail(store, "w", second, b"", 500) is Failed.LOST
+
     async def test_many_calls_at_once(self, queue: Queue, connection: Redis) -> None:
         async with anyio.create_task_group() as group:
             for round_ in range(20):
@@ -156,3 +184,41 @@ class TestFullServer:
         await client.config_set("maxmemory", 0)
         await Desk(full).enqueue("new")
         assert await Books(client).queue() == ["d", "e", "new"]
+
+    async def test_what_is_overdue_is_dealt_with(self, full: ClockedStore, client: Any) -> None:
+        books, desk = Books(client), Desk(full)
+        held = await books.registry("wip")
+        first, second, third = [Run("default", *member.split(":")) for member in sorted(held)]
+        assert await runs.begin(full, "w", first)
+        assert await runs.begin(full, "w", second)
+        assert (await desk.ask("b")).is_answered
+        assert await runs.stop(full, "w", second, b"dHJhY2U=", 500)
+        assert await books.answers(second.token) == ["stopped"]
+        await client.config_set("maxmemory", 0)
+        await full.set_clock(NOON + 100)
+        await client.lmove("rq:queue:default", "rq:queue:default:intermediate", "LEFT", "RIGHT")
+        await client.config_set("maxmemory", 1)
+        assert [finding.kind for finding in await desk.look() or []] == ["lease", "lease", "intermediate"]
+        assert await desk.reap(first) == "failed"
+        assert await desk.reap(third) == "returned"
+        assert await desk.recover("d") == "waits"
+        await jobs.cancel(full, "e", 500)
+        places = [await books.places(job_id) for job_id in "abce"]
+        failed = ["rq:failed:default"]
+        assert places == [failed, failed, ["rq:queue:default"], ["rq:canceled:default"]]
+
+    async def test_what_is_due_is_queued(self, full: ClockedStore, client: Any) -> None:
+        await client.config_set("maxmemory", 0)
+        await Desk(full).put("due", "scheduled")
+        await full.set_clock(NOON + 500)
+        await client.config_set("maxmemory", 1)
+        assert await Desk(full).promote("due") == "queued"
+        assert await Books(client).places("due") == ["rq:queue:default"]
+
+    async def test_a_retry_is_queued(self, full: ClockedStore, client: Any) -> None:
+        (member, *_) = sorted(await Books(client).registry("wip"))
+        await client.config_set("maxmemory", 0)
+        await client.hset("rq:job:a", "retries_left", 1)
+        await client.config_set("maxmemory", 1)
+        assert await runs.fail(full, "w", Run("default", *member.split(":")), b"", 500) is Failed.QUEUED
+        assert await Books(client).places("a") == ["rq:queue:default"]
