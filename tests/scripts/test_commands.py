@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -189,7 +189,7 @@ class TestStop:
             "aiorq_grace": 5,
         }
         assert not stopping.done()
-        ends = {
+        ends: dict[str, Callable[[], Awaitable[object]]] = {
             "stopped": lambda: runs.stop(real, "w", running, b"", 500),
             "finished": lambda: runs.finish(real, "w", running, b"", 500),
             "failed": lambda: runs.fail(real, "w", running, b"", 500),

@@ -17,6 +17,7 @@ from aiorq.errors import (
     JobTimeoutException,
     NoSuchJobError,
     SerializationError,
+    StopTimeoutError,
 )
 
 CLASSES = {
@@ -65,6 +66,10 @@ def test_bases_of_python_are_drawn() -> None:
             )
 
 
+def test_stop_that_takes_too_long_is_a_timeout() -> None:
+    assert issubclass(StopTimeoutError, TimeoutError)
+
+
 def test_timeouts_stand_outside() -> None:
     assert not issubclass(JobTimeoutException, AiorqError)
     assert issubclass(JobTimeoutException, Exception)
@@ -84,6 +89,7 @@ def test_every_error_says_what_it_is(name: str) -> None:
         CorruptJobError("an-id", "", "does not hold a hash"),
         SerializationError("text", "args[0]"),
         InvalidJobOperation("text"),
+        StopTimeoutError("text"),
     ],
 )
 def test_errors_travel(error: Exception) -> None:

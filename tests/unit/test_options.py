@@ -14,6 +14,7 @@ from aiorq.options import (
     RESERVED,
     JobOptions,
     parse_kept,
+    parse_memory,
     parse_seconds,
     parse_timeout,
     parse_ttl,
@@ -115,6 +116,66 @@ def test_kept_out_of_range(given: Any) -> None:
 @pytest.mark.parametrize(("given", "kept"), [(0, 0), ("0", 0), (-1, -1), ("-1", -1)])
 def test_kept_for_no_time_and_for_ever(given: Any, kept: int) -> None:
     assert parse_kept(given, "result_ttl") == kept
+
+
+@pytest.mark.parametrize(
+    ("given", "size"),
+    [
+        (2**20, 2**20),
+        ("1048576", 2**20),
+        ("512m", 512 * 2**20),
+        ("512M", 512 * 2**20),
+        ("2g", 2 * 2**30),
+        (" 2GiB ", 2 * 2**30),
+        ("4096kb", 4 * 2**20),
+        (2**50, 2**50),
+        (None, None),
+    ],
+)
+def test_memory(given: Any, size: int | None) -> None:
+    assert parse_memory(given) == size
+    assert JobOptions(memory_limit=given).memory_limit == size
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        0,
+        -1,
+        2**20 - 1,
+        2**50 + 1,
+        True,
+        1.5e9,
+        "",
+        "m",
+        "1m2",
+        "-5m",
+        "1.5g",
+        "1t",
+        "abc",
+        b"512m",
+        [1],
+        "9" * 400,
+        "5 m",
+    ],
+    ids=lambda given: repr(given)[:20],
+)
+def test_no_memory(given: Any) -> None:
+    with pytest.raises(ValueError, match=r"^memory_limit: .* is not allowed; use bytes"):
+        parse_memory(given)
+    with pytest.raises(ValueError, match=r"^memory_limit: "):
+        JobOptions(memory_limit=given)
+
+
+@pytest.mark.parametrize("given", ["fail", "requeue", None])
+def test_on_lost(given: str | None) -> None:
+    assert JobOptions(on_lost=given).on_lost == given
+
+
+@pytest.mark.parametrize("given", ["", "FAIL", "retry", 5, True, [1], b"fail"])
+def test_no_on_lost(given: Any) -> None:
+    with pytest.raises(ValueError, match="on_lost must be 'fail' or 'requeue', not "):
+        JobOptions(on_lost=given)
 
 
 def test_nothing_said_stays_nothing() -> None:

@@ -156,6 +156,40 @@ class TestBytesAreThoseOfRQ:
         assert theirs.get_status() == "created"
 
 
+class TestOurs:
+    """Fields that RQ does not know: they begin with `aiorq_`, and are there only where somebody asked for them."""
+
+    def record(self, **options: Any) -> JobRecord:
+        record = JobRecord("a")
+        record.set_call(make_call("shapes.function", ()), JobOptions(**options), default_timeout=180)
+        return record
+
+    def test_there_and_back(self) -> None:
+        fields = as_stored(self.record(on_lost="requeue", memory_limit="1m").encode())
+        assert (fields[b"aiorq_on_lost"], fields[b"aiorq_memory_limit"]) == (b"requeue", b"1048576")
+        read = JobRecord("a")
+        read.decode(fields)
+        assert (read.on_lost, read.memory_limit) == ("requeue", 2**20)
+
+    def test_not_asked_for(self) -> None:
+        fields = as_stored(self.record().encode())
+        assert not [name for name in fields if name.startswith(b"aiorq_")]
+        read = self.record(on_lost="fail", memory_limit="1m")
+        read.decode(fields)
+        assert (read.on_lost, read.memory_limit) == (None, None)
+
+    def test_empty_is_unset(self) -> None:
+        fields = as_stored(self.record().encode())
+        read = JobRecord("a")
+        read.decode({**fields, b"aiorq_on_lost": b"", b"aiorq_memory_limit": b""})
+        assert (read.on_lost, read.memory_limit) == (None, None)
+
+    def test_limit_that_is_no_number(self) -> None:
+        fields = as_stored(self.record().encode())
+        with pytest.raises(CorruptJobError, match="field 'aiorq_memory_limit'"):
+            JobRecord("a").decode({**fields, b"aiorq_memory_limit": b"much"})
+
+
 class TestDates:
     @pytest.mark.parametrize(
         ("moment", "text"),
