@@ -107,6 +107,14 @@ class TestRefused:
             await desk.ask("a", run.token)
         assert await books.dump() == before
 
+    async def test_job_that_was_ended_with_its_run_on_the_books(self, desk: Desk, books: Books, run: Run) -> None:
+        """RQ takes several steps."""
+        await books.connection.hset("rq:job:a", "status", "failed")
+        before = await books.dump()
+        with pytest.raises(InvalidJobOperation, match="the job is failed"):
+            await desk.ask("a")
+        assert await books.dump() == before
+
     async def test_missing(self, desk: Desk, books: Books) -> None:
         with pytest.raises(NoSuchJobError):
             await desk.ask("a")
