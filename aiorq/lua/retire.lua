@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
--- Take a worker out of RQ's books; its hash stays for a minute with the time of its death, and so long its inboxes are
--- looked into: Redis may hand over an id at the very end (see overdue.lua). What the worker had claimed and never heard
--- of, since the answer was lost, goes back to the head of its queue.
+-- Take a worker out of RQ's books; its hash stays for a minute with the time of its death. An inbox to which Redis handed
+-- an id at the very end stays known, so that it is looked into (see overdue.lua). What the worker had claimed and never
+-- heard of, since the answer was lost, goes back to the head of its queue.
 -- started -> queued
 --
 -- KEYS[1] worker, KEYS[2] set of workers
@@ -31,7 +31,12 @@ for _, member in ipairs(members_of(worker_executions_key(prefix, worker))) do
   end
 end
 redis.call('SREM', workers, key)
-for index = 4, #ARGV do redis.call('SREM', queue_workers_key(prefix, ARGV[index]), key) end
+for index = 4, #ARGV do
+  redis.call('SREM', queue_workers_key(prefix, ARGV[index]), key)
+  if redis.call('EXISTS', inbox_key(prefix, worker, ARGV[index])) == 0 then
+    redis.call('SREM', inboxes_key(prefix), worker .. ':' .. ARGV[index])
+  end
+end
 if redis.pcall('GET', leader_key(prefix)) == worker then redis.call('DEL', leader_key(prefix)) end
 if birth and not death then
   redis.call('HSET', key, 'death', iso(now()))

@@ -57,12 +57,15 @@ async def test_name_that_a_worker_of_rq_has_now(store: ClockedStore, books: Book
     assert await books.dump() == before
 
 
-async def test_inboxes_are_looked_into_as_long_as_the_hash_is_there(
-    store: ClockedStore, desk: Desk, books: Books
-) -> None:
-    """Redis may hand over an id after the last look of the worker that leaves."""
+async def test_inboxes_are_forgotten(store: ClockedStore, books: Books) -> None:
     await leave(store)
+    assert await books.connection.smembers("rq:aiorq:inboxes") == {b"other:one", b"other:two"}
+
+
+async def test_inbox_with_something_in_it_is_looked_into(store: ClockedStore, desk: Desk, books: Books) -> None:
+    """Redis may hand over an id after the last look of the worker that leaves."""
     await books.connection.rpush("rq:aiorq:inbox:w:one", "late")
+    await leave(store)
     assert await desk.look() == [Finding("inbox", "one", "late", "w")]
     assert await runs.release(store, "w", ["one"]) == 0
     assert await books.queue("one") == ["late"]
