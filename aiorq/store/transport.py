@@ -327,6 +327,11 @@ class Dedicated:
         """The server's number for this connection, by which another one can unblock it; None when it is not known."""
         return self._client_id if self._connection.is_connected else None
 
+    @property
+    def last_client_id(self) -> int | None:
+        """The number that the connection had when it was last known: the server may not have noticed its end yet."""
+        return self._client_id
+
     async def identify(self) -> None:
         """Learn `client_id`, connecting anew if the connection was lost.
 

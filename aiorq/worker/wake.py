@@ -9,9 +9,13 @@ nothing is lost.
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+from collections.abc import Iterable
+from contextlib import AsyncExitStack, suppress
 from typing import Any, Final
 
+import anyio
+
+from aiorq.errors import AiorqError
 from aiorq.store import workers
 from aiorq.store.base import Store
 from aiorq.store.transport import Dedicated
@@ -31,11 +35,17 @@ class Wakeups:
         self._stack = AsyncExitStack()
         self._connections: dict[str, Dedicated] = {}
         self._ending = False
+        self._broken_off = False
 
     async def __aenter__(self) -> Wakeups:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        if self._broken_off:
+            # Said over the connection for commands, so that the server hears it before it hears of the worker's end: it
+            # must hand over nothing after that.
+            with anyio.move_on_after(_UNBLOCK_LIMIT, shield=True), suppress(AiorqError):
+                await self._ask_to_unblock(self._queues)
         await self._stack.aclose()
 
     async def wait(self, interrupt: asyncio.Future[Any], seconds: float | None = None) -> bool:
@@ -57,6 +67,7 @@ class Wakeups:
             await asyncio.wait([*moves, interrupt], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
             await self._unblock(moves)
         except BaseException:
+            self._broken_off = True
             for move in moves:
                 move.cancel()
             raise
@@ -79,16 +90,18 @@ class Wakeups:
             await connection.identify()
         return False
 
+    async def _ask_to_unblock(self, queues: Iterable[str]) -> None:
+        clients = [self._connections[queue].last_client_id for queue in queues if queue in self._connections]
+        commands = [("CLIENT", "UNBLOCK", client) for client in clients if client is not None]
+        await self._store.transport.execute_many(commands)
+
     async def _unblock(self, moves: dict[asyncio.Task[bool], str]) -> None:
         self._ending = True
         pause = 0.001
         deadline = asyncio.get_running_loop().time() + _UNBLOCK_LIMIT
         # A move that is only being sent cannot be unblocked yet: ask again until all have ended.
         while pending := {move: queue for move, queue in moves.items() if not move.done()}:
-            clients = [self._connections[queue].client_id for queue in pending.values() if queue in self._connections]
-            await self._store.transport.execute_many(
-                [("CLIENT", "UNBLOCK", client) for client in clients if client is not None]
-            )
+            await self._ask_to_unblock(pending.values())
             await asyncio.wait(pending, timeout=pause)
             pause = min(2 * pause, 0.1)
             if asyncio.get_running_loop().time() > deadline:

@@ -21,7 +21,7 @@ from aiorq.status import JobStatus
 from aiorq.store import commands, jobs, runs
 from aiorq.store.base import Store, store_of
 from aiorq.store.runs import Run
-from tests.scripts.conftest import YEAR, Books, Desk, told
+from tests.scripts.conftest import YEAR, Books, Desk, begin, told
 
 LIMIT = 20.0
 """Seconds after which something that should have happened has not."""
@@ -39,7 +39,7 @@ async def running(real: Store, desk: Desk) -> Run:
     await desk.register()
     await desk.enqueue("a")
     (claim,) = await runs.claim(real, "w", ["default"], 1, 600) or []
-    await runs.begin(real, "w", claim.run)
+    await begin(real, "w", claim.run)
     return claim.run
 
 

@@ -15,7 +15,7 @@ from aiorq.keys import Keys
 from aiorq.server import EmbeddedServer
 from aiorq.store import jobs, queues, runs, workers
 from aiorq.store.runs import Failed, Run
-from tests.scripts.conftest import NOON, Books, ClockedStore, Desk, renew
+from tests.scripts.conftest import NOON, Books, ClockedStore, Desk, begin, renew
 
 
 class TestForgottenScripts:
@@ -55,7 +55,7 @@ class TestForgottenScripts:
         await desk.put("due", "scheduled")
         first, second, third = [claim.run for claim in await desk.claim(most=3) or []]
         await flush()
-        assert await runs.begin(store, "w", first)
+        assert await begin(store, "w", first)
         await flush()
         await desk.ask("a")
         await flush()
@@ -189,8 +189,8 @@ class TestFullServer:
         books, desk = Books(client), Desk(full)
         held = await books.registry("wip")
         first, second, third = [Run("default", *member.split(":")) for member in sorted(held)]
-        assert await runs.begin(full, "w", first)
-        assert await runs.begin(full, "w", second)
+        assert await begin(full, "w", first)
+        assert await begin(full, "w", second)
         assert (await desk.ask("b")).is_answered
         assert await runs.stop(full, "w", second, b"dHJhY2U=", 500)
         assert await books.answers(second.token) == ["stopped"]
