@@ -156,7 +156,7 @@ class Keys:
         return f"{self.prefix}:aiorq:inbox:{worker}:{queue}"
 
     def ended(self, execution_id: str) -> str:
-        """Present for a minute after a run whose job was deleted at its end, so that the outcome can be sent again."""
+        """How a run ended that left no outcome, for a minute: its job was deleted, or is tried again."""
         return f"{self.prefix}:aiorq:ended:{execution_id}"
 
     def intermediate(self, queue: str) -> str:

@@ -27,5 +27,5 @@ redis.call('HSET', key, 'status', 'canceled', 'aiorq_cancel', nonce)
 redis.call('HDEL', key, 'aiorq_held')
 ttl = kept_for(ttl, kept)
 if ttl == 0 then ttl = kept end
-if ttl > 0 then expire_job(prefix, id, ttl) else redis.call('PERSIST', key) end
+keep_job(prefix, id, ttl)
 return 'ok'

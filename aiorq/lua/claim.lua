@@ -12,8 +12,8 @@
 --
 -- What is in an inbox goes before the rest of its queue, and returns to the head of its queue when it is not taken.
 -- Ids whose job is gone (expired, deleted) are dropped and counted, as are ids that are none, of jobs that run
--- already, and of canceled ones. An id that is too long, or whose key is not a hash, is set aside in the registry of
--- failed jobs. A key that should be a list and is none is passed over.
+-- already, of canceled ones, and further entries of a job whose id its enqueuer chose. An id that is too long, or whose
+-- key is not a hash, is set aside in the registry of failed jobs. A key that should be a list and is none is passed over.
 -- Sent again with the same nonce, the call answers the same and takes nothing; what it wrote itself is then in the
 -- fields.
 -- @include keys
@@ -83,14 +83,20 @@ local function take(queue, id)
     end
     return
   end
-  local status, home, last_worker
+  local status, home, last_worker, once
   for index = 1, #fields, 2 do
     local name, value = fields[index], fields[index + 1]
     if name == 'status' then status = value
     elseif name == 'origin' and value ~= '' and is_utf8(value) then home = value
-    elseif name == 'worker_name' then last_worker = value end
+    elseif name == 'worker_name' then last_worker = value
+    elseif name == 'aiorq_nonce' then once = true end
   end
-  if status == 'canceled' or (status == 'started' and redis.call('EXISTS', executions_key(prefix, id)) == 1) then
+  -- What was enqueued under an id of its own is listed once. Another entry is of a former life, which expired here or was
+  -- handed to a worker when the new one came: it must not run twice.
+  local elsewhere = status == 'finished' or status == 'failed' or status == 'stopped' or status == 'scheduled'
+    or status == 'deferred'
+  if status == 'canceled' or (once and elsewhere)
+    or (status == 'started' and redis.call('EXISTS', executions_key(prefix, id)) == 1) then
     return drop(queue)
   end
   return fields, home, status, last_worker

@@ -27,7 +27,6 @@ if alive then
   redis.call('HSET', wkey, 'last_heartbeat', date)
   redis.call('EXPIRE', wkey, worker_ttl)
 end
-local entered = redis.call('EXPIRE', own, worker_ttl) == 1
 for index = 6, #ARGV, 4 do
   local queue, id, token, begun = ARGV[index], ARGV[index + 1], ARGV[index + 2], ARGV[index + 3]
   local held = holds(prefix, queue, id, token)
@@ -46,11 +45,10 @@ for index = 6, #ARGV, 4 do
     redis.call('ZADD', registry_key(prefix, 'wip', queue), 'XX', moment + lease, id .. ':' .. token)
     redis.call('HSET', job_key(prefix, id), 'last_heartbeat', date)
     if begun == '1' then mark_begun(prefix, id, token, stamp, date) end
-    if not entered then
-      overwrite('SADD', own, id .. ':' .. token)
-      redis.call('EXPIRE', own, worker_ttl)
-    end
+    -- The set may have expired too, and a claim may have made it anew.
+    overwrite('SADD', own, id .. ':' .. token)
   end
   reply[#reply + 1] = held and 1 or 0
 end
+redis.call('EXPIRE', own, worker_ttl)
 return reply

@@ -5,6 +5,14 @@ local function expire_job(prefix, id, seconds)
   redis.call('EXPIRE', dependencies_key(prefix, id), seconds)
 end
 
+-- Keep a job that ended, and what is left of its runs, for so many seconds from now, for ever when it is negative: the
+-- time that it might have waited does not count any more, nor do its outcomes outlive it.
+local function keep_job(prefix, id, seconds)
+  for _, key in ipairs({job_key(prefix, id), dependents_key(prefix, id), dependencies_key(prefix, id), results_key(prefix, id)}) do
+    if seconds > 0 then redis.call('EXPIRE', key, seconds) else redis.call('PERSIST', key) end
+  end
+end
+
 -- Count the time that a job may wait, where it says so, from now.
 local function keep_waiting(prefix, id, ttl)
   local seconds = tonumber(ttl or nil)
