@@ -1,0 +1,150 @@
+"""What is in Redis after every step, in one round trip with the step itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+from redis.exceptions import NoScriptError
+
+from aiorq.scripts import Script, load
+from aiorq.store.transport import Value
+from tests.model.model import Picture
+from tests.scripts.conftest import NOON, ClockedStore
+
+Raw: TypeAlias = dict[bytes, tuple[int | None, bytes, Any]]
+"""Name of a key -> the second of its expiry, its type, its content as the server sends it."""
+PREFIX: Final = "model"
+_LOOK: Final = Script("look", Path(__file__).with_name("look.lua").read_text(encoding="utf-8"))
+_BASE: Final = 4_102_444_800_000
+"""2100-01-01: the date that stands for second 0."""
+
+
+class WatchedStore(ClockedStore):
+    """Looks at all keys right after each script, before a TTL could have run on."""
+
+    raw: Raw
+
+    async def run(self, script: str, keys: Sequence[Value], *args: Value) -> Any:
+        self.last = script, keys, args
+        called = load(script, "clock_virtual")
+        reply, seen = await self.transport.try_many(
+            [
+                ("EVALSHA", called.sha, len(keys), *keys, self.keys.prefix, *args),
+                ("EVALSHA", _LOOK.sha, 0, _BASE, NOON),
+            ]
+        )
+        if isinstance(reply, BaseException):
+            if not isinstance(reply.__cause__, NoScriptError):
+                raise reply
+            # Scripts were flushed, or never loaded: the way of the store itself.
+            reply = await self.transport.run(called, keys, (self.keys.prefix, *args))
+            await self.look()
+        elif isinstance(seen, BaseException):
+            await self.look()
+        else:
+            self.raw = _sorted_out(seen)
+        return reply
+
+    async def look(self) -> None:
+        self.raw = _sorted_out(await self.transport.run(_LOOK, [], (_BASE, NOON)))
+
+
+def _sorted_out(seen: list[Any]) -> Raw:
+    return {seen[index]: (seen[index + 1], seen[index + 2], seen[index + 3]) for index in range(0, len(seen), 4)}
+
+
+def _texts(parts: list[bytes]) -> list[str]:
+    return [part.decode() for part in parts]
+
+
+def _table(flat: list[bytes]) -> dict[str, str]:
+    return {flat[index].decode(): flat[index + 1].decode(errors="replace") for index in range(0, len(flat), 2)}
+
+
+def _number(text: str | None) -> int | None:
+    return None if text is None else int(text)
+
+
+def _job(flat: list[bytes]) -> Any:
+    fields = _table(flat)
+    return (
+        fields.get("status"),
+        fields.get("origin"),
+        fields.get("worker_name", ""),
+        fields.get("aiorq_nonce", ""),
+        _number(fields.get("retries_left")),
+        _number(fields.get("aiorq_retries")),
+        _number(fields.get("aiorq_losses")),
+        fields.get("aiorq_held"),
+    )
+
+
+def _worker(flat: list[bytes]) -> Any:
+    fields = _table(flat)
+    known: dict[str, Any] = {"state": fields["state"]} if "state" in fields else {}
+    if "birth" in fields:
+        known["boot"] = fields["aiorq_boot"]
+    if "death" in fields:
+        known["dead"] = True
+    return known
+
+
+def _execution(flat: list[bytes]) -> Any:
+    fields = _table(flat)
+    return fields["worker_name"], fields.get("aiorq_on_lost", "")
+
+
+def _scores(content: list[Any]) -> dict[str, float]:
+    return {content[index].decode(): float(content[index + 1]) for index in range(0, len(content), 2)}
+
+
+def _entries(content: list[Any]) -> list[dict[str, str]]:
+    return [_table(flat) for _, flat in content]
+
+
+def _reader(key: str, kind: str) -> Callable[[Any], Any]:
+    """What reads the part of a key that the model knows."""
+    if key.startswith("results:"):
+        return lambda content: [(entry["type"], entry["execution_id"]) for entry in _entries(content)]
+    if key.startswith("aiorq:answer:"):
+        return lambda content: [entry["outcome"] for entry in _entries(content)]
+    if key == "aiorq:dropped":
+        return lambda content: {queue: int(count) for queue, count in _table(content).items()}
+    if kind == "hash" and key.startswith("job:"):
+        return _job
+    if kind == "hash" and key.startswith("worker:"):
+        return _worker
+    if key.startswith("execution:"):
+        return _execution
+    if key in {"queues", "workers"} or key.startswith("workers:"):
+        return lambda content: {name.decode().removeprefix(f"{PREFIX}:") for name in content}
+    readers: dict[str, Callable[[Any], Any]] = {
+        "hash": _table,
+        "list": _texts,
+        "set": lambda content: set(_texts(content)),
+        "zset": _scores,
+        "string": bytes.decode,
+    }
+    return readers[kind]
+
+
+class Sight:
+    """Reads raw keys as a picture; what did not change is not read again."""
+
+    def __init__(self) -> None:
+        self._read: dict[bytes, tuple[Any, str, tuple[Any, int | None]]] = {}
+
+    def picture(self, raw: Raw) -> Picture:
+        read = {}
+        for name, held in raw.items():
+            known = self._read.get(name)
+            if known is None or known[0] != held:
+                # A key that is not below the prefix keeps its name, which is that of no key of the model.
+                key = name.decode().removeprefix(f"{PREFIX}:")
+                expires, kind, content = held
+                known = held, key, (_reader(key, kind.decode())(content), expires)
+            read[name] = known
+        self._read = read
+        return {key: seen for _, key, seen in read.values()}

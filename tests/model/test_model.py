@@ -1,0 +1,87 @@
+"""Every script against the model, from many beginnings, with every invariant after every step.
+
+`AIORQ_MODEL_EXAMPLES=20000 pytest tests/model` soaks: so many examples in place of 500, other ones each time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from typing import Final, cast
+
+import pytest
+from hypothesis import HealthCheck, Phase, note, seed, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from aiorq.server import EmbeddedServer
+from tests.model.machine import Machine, Server, Tally
+
+SOAK: Final = os.environ.get("AIORQ_MODEL_EXAMPLES")  # at import: no test sees such a variable
+EXAMPLES: Final = int(SOAK or 500)
+STEPS: Final = 60
+"""Of an example; some are shorter, and further ones make up for them."""
+ROUND: Final = 50
+"""Examples from one seed."""
+ANSWERS: Final = """
+    enqueue queued, enqueue running, enqueue again, claim None, claim 0, claim 1, claim 2, claim 3, claim again,
+    hand_over, begin True, begin again, begin outdated, renew True, renew False, renew again, renew outdated,
+    finish True, finish again, finish outdated, fail queued, fail scheduled, fail failed, fail again, fail outdated,
+    stop True, stop again, stop outdated, release 0, release 1, release 2, release inbox, release again,
+    release outdated, cancel ok, cancel canceled, cancel again, delete 0, delete 1, delete 2, delete again,
+    empty 0, empty 1, empty again, ask_stop asked, ask_stop unanswered, ask_stop refused, ask_stop again,
+    overdue None, overdue again, reap held, reap renewed, reap returned, reap requeued, reap retried, reap failed,
+    reap poisoned, reap again, promote queued, promote early, promote dropped, register ok, register taken,
+    register again, retire ok
+"""
+"""What the scripts answer, each of it at least once: or the steps do not go everywhere any more."""
+
+
+@pytest.fixture
+def model_server(server: EmbeddedServer) -> Iterator[Server]:
+    loop = asyncio.new_event_loop()
+    opened = Server(loop, server.url)
+    yield opened
+    opened.close()
+    loop.close()
+
+
+@pytest.mark.timeout(0 if SOAK else 600)
+def test_every_script(model_server: Server) -> None:
+    tally = Tally()
+    rounds = 0
+    began = time.monotonic()
+    while tally.steps < EXAMPLES * STEPS:
+        rounds += 1
+        _run_round(model_server, tally, secrets.randbits(64) if SOAK else rounds)
+        assert rounds <= 2 * EXAMPLES / ROUND + 1, f"{rounds} rounds made only {tally.steps} steps"
+    seconds = time.monotonic() - began
+    print(f"\n{tally.steps} steps in {seconds:.1f} s, {tally.steps / seconds:.0f} a second")
+    missing = {words.strip() for words in ANSWERS.split(",")} - tally.words.keys()
+    assert not missing or EXAMPLES < 500, f"no script ever answered {sorted(missing)}"
+
+
+def _run_round(model_server: Server, tally: Tally, number: int) -> None:
+    def begin() -> Machine:
+        note(f"seed {number}")
+        return Machine(model_server, tally)
+
+    run_state_machine_as_test(
+        cast("type[Machine]", seed(number)(begin)),  # it is called, and nothing else
+        settings=settings(
+            max_examples=ROUND,
+            stateful_step_count=STEPS,
+            database=None,
+            deadline=None,
+            phases=[Phase.generate, Phase.shrink],
+            report_multiple_bugs=False,
+            suppress_health_check=[
+                HealthCheck.too_slow,
+                HealthCheck.data_too_large,
+                HealthCheck.large_base_example,
+                HealthCheck.filter_too_much,
+            ],
+        ),
+    )
