@@ -15,14 +15,20 @@
 -- @include execution
 local key, workers = KEYS[1], KEYS[2]
 local prefix, worker, boot = ARGV[1], ARGV[2], ARGV[3]
-local function members_of(set)
+
+-- The last of a claim first, so that the first comes back to the very head.
+local function runs_of(set)
   local members = redis.pcall('SMEMBERS', set)
-  return members.err and {} or members
+  if members.err then return {} end
+  table.sort(members, function(one, other)
+    return string.match(one, '[^:]*$') > string.match(other, '[^:]*$')
+  end)
+  return members
 end
 
 local theirs, birth, death = unpack(redis.call('HMGET', key, 'aiorq_boot', 'birth', 'death'))
 if birth and theirs ~= boot then return 'taken' end
-for _, member in ipairs(members_of(worker_executions_key(prefix, worker))) do
+for _, member in ipairs(runs_of(worker_executions_key(prefix, worker))) do
   local id, token = string.match(member, '^([^:]*):(.*)$')
   local fields = id and redis.pcall('HMGET', job_key(prefix, id), 'origin', 'aiorq_held') or {}
   local queue, held = fields[1], fields[2]

@@ -29,7 +29,7 @@ from tests.model import invariants
 from tests.model.invariants import LISTS, History, Life
 from tests.model.model import MOST_LOSSES, YEAR, Entry, Job, Model, Picture
 from tests.model.sight import PREFIX, Raw, Sight, WatchedStore
-from tests.scripts.conftest import NOON
+from tests.scripts.conftest import NOON, begin
 
 T = TypeVar("T")
 
@@ -573,6 +573,8 @@ class Machine(RuleBasedStateMachine):
             self.history.lives[run.job_id].runs -= 1
         self.check()
         boot = self.boots.pop(worker)
+        for token in self.model.unheard(worker):
+            self.history.lives[self.model.runs[token].job_id].runs -= 1
         predicted = self.model.retire(worker, boot, list(_QUEUES))
         self.ask("retire", workers.retire(self.store, worker, boot, _QUEUES))
         self.expect("retire", "ok", predicted)
@@ -723,7 +725,7 @@ class Machine(RuleBasedStateMachine):
             run = replace(run, token="f" * 32)
         if run.token in self.model.runs:
             return
-        recorded, before = self.model.recorded(run.job_id, run.token), self.store.raw
+        recorded, before = self.model.recorded(run.token), self.store.raw
         allowed: list[str] = []
         if how == "finish":
             answer: object = self.ask(how, runs.finish(self.store, worker, run, b"late", ttl))
@@ -751,7 +753,7 @@ class Machine(RuleBasedStateMachine):
         self.count(how, "outdated")
 
     async def _begun(self, worker: str, run: Run) -> bool:
-        return await runs.begin(self.store, worker, run)
+        return await begin(self.store, worker, run)
 
     def suspend(self) -> None:
         """Or go on, if workers are suspended."""

@@ -65,6 +65,8 @@ class Model:
         self.jobs: dict[str, Job] = {}
         self.runs: dict[str, Run] = {}
         self.keys: dict[str, Entry] = {}
+        self.reaped: set[str] = set()
+        """The runs whose jobs the reaper has failed for good."""
 
     # Keys
 
@@ -176,14 +178,9 @@ class Model:
         if self.has(f"worker:{worker}") and not self.has(f"worker:{worker}:executions"):
             self.keys[f"worker:{worker}"].value["state"] = "idle"
 
-    def recorded(self, job_id: str, token: str) -> str | None:
-        """What is known of a run that is over: how it ended, if it recorded that itself or the reaper did."""
-        if self.has(f"aiorq:ended:{token}"):
-            return str(self.keys[f"aiorq:ended:{token}"].value)
-        if self.has(f"results:{job_id}"):
-            number, newest = self.keys[f"results:{job_id}"].value[-1]
-            return {"1": "finished", "2": "failed", "3": "stopped"}[number] if newest == token else None
-        return None
+    def recorded(self, token: str) -> str | None:
+        """How a run ended that left no outcome, while that is remembered. An outcome is told by its text."""
+        return str(self.keys[f"aiorq:ended:{token}"].value) if self.has(f"aiorq:ended:{token}") else None
 
     def retry(self, job_id: str) -> str | None:
         job = self.jobs[job_id]
@@ -207,7 +204,8 @@ class Model:
         job = self.jobs[job_id]
         if ttl == 0:
             self.delete_job(job_id)
-            self.keys[f"aiorq:ended:{token}"] = Entry(status, self.now + 60)
+            if token not in self.reaped:
+                self.keys[f"aiorq:ended:{token}"] = Entry(status, self.now + 60)
             return
         kind = "finished" if status == "finished" else "failed"
         never = math.inf if status == "finished" else -1
@@ -410,6 +408,7 @@ class Model:
                 found.add(("inbox", queue, self.at(f"aiorq:inbox:{inbox}", list)[0], name))
             elif not self.has(f"worker:{name}"):
                 inboxes.discard(inbox)
+                self.at(f"workers:{queue}", set).discard(f"worker:{name}")
         return found
 
     def reap(self, member: str, worker: str, on_lost: str, kept: int) -> str:
@@ -434,6 +433,7 @@ class Model:
         self.end_run(token, worker, place or "failed")
         if place is not None:
             return "retried"
+        self.reaped.add(token)
         self.end_job(job_id, token, "failed", kept if job.kept is None else job.kept)
         return "poisoned" if wish == "requeue" else "failed"
 
@@ -469,15 +469,27 @@ class Model:
             self.at("aiorq:inboxes", set).add(f"{worker}:{queue}")
         return "ok"
 
+    def unheard(self, worker: str) -> list[str]:
+        """The runs on a worker's books that have not begun, the last claimed first."""
+        tokens = [member.partition(":")[2] for member in self.at(f"worker:{worker}:executions", set)]
+        return sorted(
+            (token for token in tokens if token in self.runs and self.jobs[self.runs[token].job_id].held == token),
+            reverse=True,
+        )
+
     def retire(self, worker: str, boot: str, queues: list[str]) -> str:
         key = f"worker:{worker}"
         known = self.at(key, dict)
         if known.get("boot") not in {None, boot}:
             return "taken"
+        for token in self.unheard(worker):
+            self.put_back(self.runs[token].job_id)
+            self.end_run(token, worker, "queued")
         self.at("workers", set).discard(key)
         for queue in queues:
             self.at(f"workers:{queue}", set).discard(key)
-            self.at("aiorq:inboxes", set).discard(f"{worker}:{queue}")
+            if not self.has(f"aiorq:inbox:{worker}:{queue}"):
+                self.at("aiorq:inboxes", set).discard(f"{worker}:{queue}")
         if self.has("aiorq:leader") and self.keys["aiorq:leader"].value == worker:
             del self.keys["aiorq:leader"]
         if "boot" in known and "dead" not in known:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import Future, ensure_future
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -46,6 +47,10 @@ class WatchedStore(ClockedStore):
         else:
             self.raw = _sorted_out(seen)
         return reply
+
+    def send(self, script: str, keys: Sequence[Value], *args: Value, left: Callable[[], None]) -> Future[Any]:
+        left()
+        return ensure_future(self.run(script, keys, *args))
 
     async def look(self) -> None:
         self.raw = _sorted_out(await self.transport.run(_LOOK, [], (_BASE, NOON)))

@@ -7,7 +7,7 @@ import pytest
 from aiorq.store import commands, jobs, overdue, runs, workers
 from aiorq.store.overdue import Finding
 from aiorq.store.runs import Failed, Run
-from tests.scripts.conftest import NOON, Books, ClockedStore, Desk
+from tests.scripts.conftest import NOON, Books, ClockedStore, Desk, begin
 
 
 async def expire_execution(books: Books, run: Run) -> None:
@@ -25,7 +25,7 @@ async def test_late_begin_makes_no_execution(store: ClockedStore, desk: Desk, bo
     """Half a hash stayed for ever, with nothing of what RQ's readers need."""
     run = await desk.start("a")
     await expire_execution(books, run)
-    assert await runs.begin(store, "w", run)
+    assert await begin(store, "w", run)
     assert await books.ttl(f"rq:execution:a:{run.token}") == -2
     assert "aiorq_held" not in await books.job("a")
 
@@ -33,7 +33,7 @@ async def test_late_begin_makes_no_execution(store: ClockedStore, desk: Desk, bo
 async def test_finish_of_a_run_that_the_reaper_failed(store: ClockedStore, desk: Desk, books: Books) -> None:
     """The worker that slept was told that its outcome was recorded."""
     run = await desk.start("a")
-    assert await runs.begin(store, "w", run)
+    assert await begin(store, "w", run)
     await store.set_clock(NOON + 15)
     assert await reap(store, Finding("lease", "default", f"a:{run.token}", "w")) == "failed"
     assert not await runs.finish(store, "w", run, b"value", 500)
