@@ -17,8 +17,10 @@ from aiorq.worker.state import State, log
 
 MAX_LOSSES: Final = 3
 """How many times a job that is lost with its worker is put back, where that was asked for."""
-_LEADS: Final = 1.5
+_LEADS: Final = 1.1
 """How many times as long as the interval a leader is waited for. Where two look, each does part of the work."""
+_FIRST_LOOK: Final = (0.1, 0.5)
+"""When a worker looks first, as a part of the interval: it may be the only one, and there since another one is not."""
 _MERCIFUL_LEADS: Final = 0.05
 """Seconds that a worker leads which reaps nothing now: it must not keep those from it who know better."""
 _RQ_PATIENCE: Final = 60.0
@@ -37,8 +39,10 @@ async def look_after(state: State) -> None:
     interval = state.options.seconds_between_reaps
     reaper = _Reaper(state)
     complaint = ""
+    part = _FIRST_LOOK
     while True:
-        await asyncio.sleep(interval * random.uniform(0.9, 1.0))  # noqa: S311 - not a secret
+        await asyncio.sleep(interval * random.uniform(*part))  # noqa: S311 - not a secret
+        part = (0.9, 1.0)
         try:
             await reaper.look()
             complaint = ""
@@ -69,8 +73,10 @@ class _Reaper:
             # to write the outcomes that they kept.
             self._merciful_until = now + options.lease
         self._looked = now
+        if findings is None:
+            return
         inboxes: dict[tuple[str, str], str] = {}
-        for finding in findings or ():
+        for finding in findings:
             if finding.kind == "lease":
                 if now >= self._merciful_until:
                     await self._reap(finding)
