@@ -21,6 +21,8 @@ _LEADS: Final = 1.1
 """How many times as long as the interval a leader is waited for. Where two look, each does part of the work."""
 _FIRST_LOOK: Final = (0.1, 0.5)
 """When a worker looks first, as a part of the interval: it may be the only one, and there since another one is not."""
+_SECOND_LOOK: Final = 0.3
+"""Seconds after which inboxes are looked at again that had jobs in them: a worker that lives has emptied them."""
 _MERCIFUL_LEADS: Final = 0.05
 """Seconds that a worker leads which reaps nothing now: it must not keep those from it who know better."""
 _RQ_PATIENCE: Final = 60.0
@@ -41,7 +43,8 @@ async def look_after(state: State) -> None:
     complaint = ""
     part = _FIRST_LOOK
     while True:
-        await asyncio.sleep(interval * random.uniform(*part))  # noqa: S311 - not a secret
+        pause = interval * random.uniform(*part)  # noqa: S311 - not a secret
+        await asyncio.sleep(min(pause, _SECOND_LOOK) if reaper.suspects else pause)
         part = (0.9, 1.0)
         try:
             await reaper.look()
@@ -60,6 +63,11 @@ class _Reaper:
         self._looked = time.monotonic()
         self._merciful_until = 0.0
         self._inboxes: dict[tuple[str, str], str] = {}
+
+    @property
+    def suspects(self) -> bool:
+        """Whether the last look found jobs in inboxes."""
+        return bool(self._inboxes)
 
     async def look(self) -> None:
         state, options = self._state, self._state.options
