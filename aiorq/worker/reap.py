@@ -62,12 +62,13 @@ class _Reaper:
         self._state = state
         self._looked = time.monotonic()
         self._merciful_until = 0.0
+        self._leads = False
         self._inboxes: dict[tuple[str, str], str] = {}
 
     @property
     def suspects(self) -> bool:
-        """Whether the last look found jobs in inboxes."""
-        return bool(self._inboxes)
+        """Whether this worker led at its last look and found jobs in inboxes."""
+        return self._leads and bool(self._inboxes)
 
     async def look(self) -> None:
         state, options = self._state, self._state.options
@@ -81,6 +82,7 @@ class _Reaper:
             # to write the outcomes that they kept.
             self._merciful_until = now + options.lease
         self._looked = now
+        self._leads = findings is not None
         if findings is None:
             return
         inboxes: dict[tuple[str, str], str] = {}
