@@ -123,7 +123,7 @@ class Run:
             await asyncio.gather(*enqueueing)
         await storm.calm()
         quiet = time.monotonic()
-        while not await is_settled(storm.client):
+        while not await is_settled(storm.client, self.job_ids):
             if time.monotonic() - quiet > options.lease + QUIET:
                 break
             await asyncio.sleep(0.05)

@@ -48,15 +48,12 @@ class Ends:
     """Job -> its outcomes: type, when (seconds since 1970), traceback."""
 
 
-async def is_settled(client: Any) -> bool:
-    """Whether no job waits or runs."""
-    for queue in QUEUES:
-        if await client.llen(f"rq:queue:{queue}"):
-            return False
-        for place in ("wip", "scheduled"):
-            if await client.zcard(f"rq:{place}:{queue}"):
-                return False
-    return not [key async for key in client.scan_iter("rq:aiorq:inbox:*")]
+async def is_settled(client: Any, job_ids: Sequence[str]) -> bool:
+    """Whether every job has ended. Looking at the places instead would miss a job on its way from one to another."""
+    pipeline = client.pipeline(transaction=False)
+    for job_id in job_ids:
+        pipeline.hget(f"rq:job:{job_id}", "status")
+    return all(status is not None and status.decode() in FINAL for status in await pipeline.execute())
 
 
 async def collect(client: Any, job_ids: Sequence[str]) -> Ends:
