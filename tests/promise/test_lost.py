@@ -163,7 +163,8 @@ async def test_a_job_that_a_worker_of_rq_took_and_did_not_begin(
     job = theirs.enqueue("jobs.add", 1)
     assert client.lmove(theirs.key, theirs.intermediate_queue_key, "LEFT", "RIGHT") == job.id.encode()
     first_seen = theirs.intermediate_queue.get_first_seen_key(job.id)
-    client.set(first_seen, time.time() - 61)
+    client.set(first_seen, time.time() - 61)  # a worker of ours has noted it a minute ago, for this stay in the queue
+    client.hset(job.key, "aiorq_taken", client.hget(job.key, "enqueued_at"))
     await launch("ours")
     ours: Job[Any] = await Job.fetch(job.id, queue.connection)
     assert "AbandonedJobError" in (await outcome_of(ours)).exc_string

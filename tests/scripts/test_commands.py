@@ -286,7 +286,7 @@ class TestCancel:
     async def test_running(self, real: Store, connection: Redis, books: Books, ear: Ear, running: Run) -> None:
         await Job("a", connection).cancel()
         message = await ear.next()
-        assert message == {"command": "stop-execution", "job_id": "a", "execution_id": running.token}
+        assert message == {"command": "aiorq-dropped", "job_id": "a", "execution_id": running.token}
         assert not await runs.finish(real, "w", running, b"", 500)
         assert await books.places("a") == ["rq:canceled:default"]
         assert YEAR - 1 <= await books.ttl("rq:job:a") <= YEAR
