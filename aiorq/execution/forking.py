@@ -141,6 +141,7 @@ class ForkExecutor:
         self._ready: asyncio.Future[None] | None = None
         self._running: dict[int, _Running] = {}
         self._last_number = 0
+        self._buffer = bytearray(frames.BUFFER)
         self._oom_kills = OomKills(find_counter())
         self._outbox: deque[tuple[Kind, Sequence[bytes]]] = deque()
         self._closing = False
@@ -336,24 +337,28 @@ class ForkExecutor:
             log.debug("cannot send to the zygote: %s", error)
         loop.remove_writer(zygote.sock.fileno())
 
-    def _read(self) -> None:
-        while self._zygote is not None:
-            try:
-                frame = frames.receive(self._zygote.sock)
-                if frame is not None:
-                    self._handle(frame)
-                    continue
-            except BlockingIOError:
-                return
-            except ValueError as error:
-                log.warning("a job wrote to the worker's socket: %s", error)
-                continue
-            except OSError as error:
-                log.debug("cannot read from the zygote: %s", error)
-            self._zygote_died()
+    def _read(self) -> bool:
+        """Handle one message, and say whether there was one. The event loop asks again while there are more."""
+        if self._zygote is None:
+            return False
+        try:
+            frame = frames.receive(self._zygote.sock, self._buffer)
+            if frame is not None:
+                self._handle(frame)
+                return True
+        except BlockingIOError:
+            return False
+        except ValueError as error:
+            log.warning("a job wrote to the worker's socket: %s", error)
+            return True
+        except OSError as error:
+            log.debug("cannot read from the zygote: %s", error)
+        self._zygote_died()
+        return False
 
     def _zygote_ended(self) -> None:
-        self._read()  # what was sent before the end
+        while self._read():  # what was sent before the end
+            pass
         if self._zygote is not None:
             self._zygote_died()
 

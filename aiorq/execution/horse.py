@@ -241,7 +241,7 @@ def perform(run: Prepared) -> tuple[Kind, list[bytes]]:
             allowed = _limit_memory(run.memory_limit)
         if run.seconds > 0:
             run.armed = True
-            signal.setitimer(signal.ITIMER_REAL, run.seconds)
+            signal.alarm(run.seconds)
         try:
             payload = inflate(run.message[5]) if run.payload is None else run.payload
             call = load_call(payload, run.serializer)
@@ -251,7 +251,7 @@ def perform(run: Prepared) -> tuple[Kind, list[bytes]]:
         finally:
             if run.armed:
                 run.armed = False
-                signal.setitimer(signal.ITIMER_REAL, 0)
+                signal.alarm(0)
         if value is None:
             return Kind.RETURNED, [b"", b""]
         encoded, warning = _encode(value, run.serializer)
