@@ -14,7 +14,9 @@ import redis
 
 from aiorq import scripts
 from aiorq.server import EmbeddedServer
-from tests.crash.stage import Launcher, Stage
+
+pytest.register_assert_rewrite("tests.crash.stage", "tests.crash.scenarios")
+from tests.crash.stage import Launcher, Stage  # noqa: E402 - only then its assertions say what they compared
 
 AT_A_TIME = 8
 """Crashes that happen at the same time."""

@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from aiorq import Job, Queue, Worker, connect
+from aiorq import Job, Queue, Worker, connect, doctor
 from aiorq.execution.zygote import _die_with_parent
 from tests.crash import faults, points
 from tests.crash.points import Point, report
@@ -61,7 +61,17 @@ def ask(url: str, asked: Sequence[tuple[str, str]]) -> None:
     asyncio.run(main())
 
 
-ROLES = {role.__name__: role for role in (work, enqueue, enqueue_many, ask)}
+def mend(url: str) -> None:
+    """Look over the books, and put right what is wrong."""
+
+    async def main() -> None:
+        async with connect(url) as client:
+            await doctor.mend(await doctor.examine(client, settle=0.01), client)
+
+    asyncio.run(main())
+
+
+ROLES = {role.__name__: role for role in (work, enqueue, enqueue_many, ask, mend)}
 
 
 def become(pipe: int, role: str, kill: list[str] | None, hold: list[str] | None, fault: str, **given: Any) -> NoReturn:

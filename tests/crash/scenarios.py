@@ -74,6 +74,10 @@ class Scenario:
                 return False
         return True
 
+    async def look(self, stage: Stage) -> None:
+        """See that the books are in order at the instant after the process has gone."""
+        await stage.check_places()
+
     async def expect(self, stage: Stage, actor: Actor) -> None:
         """Look at what was left, and say what must become of it."""
         state = await stage.state("it")
@@ -229,9 +233,9 @@ class Stopping(Scenario):
 
 
 class Canceling(Scenario):
-    """Somebody cancels the job while it runs."""
+    """Somebody cancels the job while it runs: nothing is recorded of its end."""
 
-    points: ClassVar[tuple[str, ...]] = (*ENTER, "begin#1", "renew#2", "stop#1", "claim#2", *LEAVE)
+    points: ClassVar[tuple[str, ...]] = (*ENTER, "begin#1", "renew#2", "claim#2", *LEAVE)
     elsewhere: ClassVar[tuple[str, ...]] = (*ENTER, *LEAVE)
 
     async def react(self, stage: Stage, actor: Actor) -> None:
@@ -247,7 +251,10 @@ class Canceling(Scenario):
 
 
 class PuttingBack(Scenario):
-    """The worker is told to end when it has claimed jobs that have not begun: they are put back."""
+    """The worker is told to end when it has claimed jobs that have not begun: they are put back.
+
+    So is one whose claim it has not heard of: that is left to its last words.
+    """
 
     names: ClassVar[tuple[str, ...]] = ("one", "two", "three")
     points: ClassVar[tuple[str, ...]] = (
@@ -258,6 +265,8 @@ class PuttingBack(Scenario):
     options: ClassVar[dict[str, Any]] = {"concurrency": 3, "reap_interval": 60}
 
     async def prepare(self, stage: Stage) -> None:
+        await stage.enqueue("unheard")
+        assert await runs.claim(stage.queue.store, "actor", ["default"], 1, 60)
         for name in self.names:
             await stage.enqueue(name)
 
@@ -277,6 +286,8 @@ class PuttingBack(Scenario):
                 is_held = actor.did("claim#1") and not actor.did(f"release#{index}")
                 assert state == ("held" if is_held else "queued")
             stage.expected[name] = FINISHED
+        assert await stage.state("unheard") == ("queued" if actor.did("retire#1") else "held")
+        stage.expected["unheard"] = FINISHED
 
 
 class Killing(Scenario):
@@ -286,6 +297,7 @@ class Killing(Scenario):
     points: ClassVar[tuple[str, ...]] = (
         *ENTER,
         "begin#1",
+        "begin#2",
         "renew#2",
         "release#1",
         "release#2",
@@ -311,7 +323,9 @@ class Killing(Scenario):
         done = [actor.did(f"release#{index}") for index in (1, 2)]
         assert sum(done_ is True for done_ in done) <= left.count("queued") <= sum(done_ is not False for done_ in done)
         for name, state in zip(self.names, left, strict=True):
-            stage.expected[name] = FINISHED._replace(starts=2) if state == "queued" else ABANDONED
+            # What is held has not begun, and what is queued may have been put back before or after its beginning.
+            fates = {"held": FINISHED, "queued": FINISHED._replace(starts=2), "started": ABANDONED}
+            stage.expected[name] = fates[state]
 
 
 class Reaping(Scenario):
@@ -347,9 +361,13 @@ class Reaping(Scenario):
         await stage.enqueue("taken", gate=False)
         await connection.lmove("rq:queue:default", "rq:queue:default:intermediate")
         await connection.set("rq:queue:default:intermediate:first_seen:taken", 1, ex=86400)
+        await connection.hset("rq:job:taken", "aiorq_taken", await connection.hget("rq:job:taken", "enqueued_at"))
         await stage.enqueue("handed", gate=False)
         await connection.lmove("rq:queue:default", "rq:aiorq:inbox:dead:default")
         await stage.expire_leases()
+
+    async def look(self, stage: Stage) -> None:
+        await stage.check_places(amiss="taken")
 
     async def react(self, stage: Stage, actor: Actor) -> None:
         for name in ("release#1", "promote#1", "recover#1", "renew#1", *(f"reap#{number}" for number in range(1, 5))):
@@ -470,6 +488,46 @@ class Asking(Scenario):
         await worker.gone()
 
 
+class Mending(Scenario):
+    """The doctor puts right what is wrong on the books: a job that no queue lists, and one that waits for nothing."""
+
+    points: ClassVar[tuple[str, ...]] = (
+        *(*CONNECT, "INFO#1", "INFO#2", "INFO#3", "INFO#4", "look#1", "SCAN#1", "look#2", "look#3"),
+        *(*(f"LLEN#{number}" for number in range(1, 9)), "look#4"),
+        *(*(f"LLEN#{number}" for number in range(9, 17)), "look#5", "repair#1", "readmit#1"),
+    )
+    elsewhere: ClassVar[tuple[str, ...]] = CONNECT
+
+    async def prepare(self, stage: Stage) -> None:
+        for name in ("well", "unlisted", "deferred"):
+            await stage.enqueue(name, gate=False)
+        await stage.connection.lrem("rq:queue:default", 1, "unlisted")
+        await stage.connection.lrem("rq:queue:default", 1, "deferred")
+        await stage.connection.hset("rq:job:deferred", "status", "deferred")
+        await stage.connection.zadd("rq:deferred:default", {"deferred": 1})
+
+    def start(self, stage: Stage, kill: Point | None) -> Actor:
+        return stage.start("mend", kill)
+
+    async def react(self, stage: Stage, actor: Actor) -> None:
+        return
+
+    async def look(self, stage: Stage) -> None:
+        return  # they are in order only afterwards
+
+    async def expect(self, stage: Stage, actor: Actor) -> None:
+        found = [await stage.books.places(name) for name in ("well", "unlisted", "deferred")]
+        listed = ["rq:queue:default"]
+        assert found[0] == listed
+        assert found[1] == (listed if actor.did("repair#1") else [])
+        assert found[2] == (listed if actor.did("readmit#1") else ["rq:deferred:default"])
+        again = stage.start("mend")
+        await again.gone()
+        assert again.told("raised") == []
+        await stage.check_places()
+        stage.expected |= dict.fromkeys(("well", "unlisted", "deferred"), FINISHED)
+
+
 SCENARIOS: Final = {
     "run": Scenario(),
     "fail": Failing(),
@@ -486,4 +544,5 @@ SCENARIOS: Final = {
     "enqueue": Enqueueing(),
     "enqueue many": EnqueueingMany(),
     "ask": Asking(),
+    "mend": Mending(),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import signal
 import socket
@@ -16,9 +17,12 @@ from typing import Any, Final, NamedTuple, Self
 import redis
 
 from aiorq import Job, JobStatus, Queue, Result, connect
+from aiorq.doctor import Severity, check
+from aiorq.store import audit
+from aiorq.store.audit import Snapshot
 from tests.crash.points import Point
 from tests.execution.processes import LIMIT, Fifo
-from tests.scripts.conftest import Books
+from tests.scripts.conftest import REGISTRIES, Books
 
 ROOT: Final = Path(__file__).parents[2]
 FUNCTIONS: Final = str(Path(__file__).parent / "functions")
@@ -26,8 +30,12 @@ LEASE: Final = 3
 """Seconds. Long enough for a machine that is busy with other crashes; the test itself lets it run out."""
 REAPS: Final = 0.05
 """Seconds between two looks for what is overdue."""
+SHOWN: Final = 20
+"""Lines of what a process told that a failed test shows."""
 KEPT: Final = {b"rq:queues", b"rq:finished:default", b"rq:failed:default", b"rq:canceled:default"}
 """Keys that stay for ever."""
+PLACES: Final = ("rq:queue:", "rq:aiorq:inbox:", "rq:wip:", *(f"rq:{name}:" for name in REGISTRIES))
+"""What the keys begin with that list jobs."""
 _BOOT: Final = "import sys; sys.path[:0] = {path!r}; import deeds; from tests.crash.launcher import main; main()"
 
 
@@ -95,11 +103,14 @@ class Actor:
 
     async def until(self, condition: Callable[[], Any]) -> bool:
         """Wait for a condition on what was told; False when all processes went before it was met."""
-        async with asyncio.timeout(LIMIT):
-            while not condition():
-                if self.is_gone:
-                    return False
-                await self._came.wait()
+        try:
+            async with asyncio.timeout(LIMIT):
+                while not condition():
+                    if self.is_gone:
+                        return False
+                    await self._came.wait()
+        except TimeoutError:
+            raise TimeoutError(f"waited in vain; the last that was told:\n{self.last_words}") from None
         return True
 
     async def tells(self, *words: str, count: int = 1) -> bool:
@@ -108,7 +119,12 @@ class Actor:
 
     async def gone(self) -> None:
         """Wait for the end of the process and of all that it forked."""
-        assert not await self.until(lambda: False), self.lines
+        assert not await self.until(lambda: False), self.last_words
+
+    @property
+    def last_words(self) -> str:
+        """The end of what it told, for people."""
+        return "\n".join(["..."[: len(self.lines) - SHOWN], *("  ".join(line) for line in self.lines[-SHOWN:])])
 
     @property
     def was_hit(self) -> bool:
@@ -136,6 +152,27 @@ class Actor:
             asyncio.get_running_loop().remove_reader(self._pipe)
             os.close(self._pipe)
             self._pipe = -1
+
+
+def places(snapshot: Snapshot, name: str) -> list[str]:
+    """Every queue and registry that lists a job, once for each time that it is listed there."""
+    found = []
+    for key, entry in snapshot.entries.items():
+        if key.startswith(PLACES) and not isinstance(entry.content, str | None):
+            found += [key for member in entry.content if member.partition(":")[0] == name]
+    return sorted(found)
+
+
+def runs(snapshot: Snapshot, name: str) -> list[str]:
+    """Every key that speaks of runs of a job."""
+    found = []
+    for key, entry in snapshot.entries.items():
+        if key == f"rq:executions:{name}" or key.startswith(f"rq:execution:{name}:"):
+            found.append(key)
+        elif key.startswith("rq:worker:") and key.endswith(":executions"):
+            assert isinstance(entry.content, set), key
+            found += [key for member in entry.content if member.startswith(f"{name}:")]
+    return sorted(found)
 
 
 class Stage:
@@ -233,7 +270,8 @@ class Stage:
         for name, fate in self.expected.items():
             if fate.status not in (None, JobStatus.CANCELED):
                 result = await self.jobs[name].latest_result(timeout=LIMIT)
-                assert result is not None, f"{name} has no outcome, it is {await self.state(name)}: {rescuer.lines}"
+                state = await self.state(name)
+                assert result is not None, f"{name} has no outcome, it is {state}:\n{rescuer.last_words}"
         dead = [key for key in await self.connection.keys("rq:worker:*") if key != b"rq:worker:rescuer"]
         if dead:
             await self.connection.delete(*dead)
@@ -246,17 +284,29 @@ class Stage:
         await rescuer.gone()
         assert rescuer.told("raised") == []
 
-    async def check_places(self) -> None:
-        """At every instant a job is in the one place that its state names, and has a run if it is started."""
-        for key in await self.connection.keys("rq:job:*"):
-            name = key.decode().removeprefix("rq:job:")
-            status = (await self.state(name)).replace("held", "started")
-            place = {"queued": "queue", "started": "wip", "stopped": "failed"}.get(status, status)
+    async def check_places(self, amiss: str = "") -> None:
+        """At every instant a job is in the one place that its state names, and has a run if it is started.
+
+        Args:
+            amiss: a job of which the doctor may say that it is not in order.
+        """
+        # One look: other workers may go on.
+        snapshot = await audit.look(self.queue.store)
+        for key, entry in snapshot.entries.items():
+            if not key.startswith("rq:job:"):
+                continue
+            name = key.removeprefix("rq:job:")
+            assert isinstance(entry.content, dict), key
+            status = entry.content["status"]
+            place = {"queued": "queue", "started": "wip", "stopped": "failed"}.get(str(status), status)
             fit = (f"rq:{place}:", "rq:aiorq:inbox:") if status == "queued" else f"rq:{place}:"
-            [found] = await self.books.places(name)
+            [found] = places(snapshot, name)
             assert found.startswith(fit), f"{name} is {status}: {found}"
-            runs = await self.books.runs(name)
-            assert len(runs) == (3 if status == "started" else 0), f"{name} is {status}: {runs}"
+            count = len(runs(snapshot, name))
+            assert count == (3 if status == "started" else 0), f"{name} is {status}: {runs(snapshot, name)}"
+        for finding in check(snapshot, overdue=math.inf):
+            is_wrong = finding.severity is Severity.ERROR and finding.subject != amiss
+            assert not is_wrong, f"{finding.subject}: {finding.problem}"
 
     async def check(self) -> None:
         """Each job is where it should be, and nowhere else; and there is nothing that nobody will remove."""

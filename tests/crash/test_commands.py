@@ -12,6 +12,9 @@ from tests.crash.points import Point
 from tests.crash.scenarios import SCENARIOS, TIMED, Scenario
 from tests.crash.stage import Actor
 
+SHOWN = 2000
+"""Characters of each failure that are shown."""
+
 
 async def play(scenario: Scenario, make_stage: MakeStage, kill: Point | None) -> Actor:
     """Play a scenario, with a kill or without, and see that all is well at last."""
@@ -22,9 +25,9 @@ async def play(scenario: Scenario, make_stage: MakeStage, kill: Point | None) ->
         await actor.gone()
         assert actor.told("raised") == []
         if kill is not None:
-            assert actor.was_hit, f"{kill.name} was not sent: {actor.lines}"
+            assert actor.was_hit, f"{kill.name} was not sent:\n{actor.last_words}"
         await stage.connection.ping()  # what the server was sent before its client went is behind it now
-        await stage.check_places()
+        await scenario.look(stage)
         await scenario.expect(stage, actor)
         await stage.rescue()
         await stage.check()
@@ -60,10 +63,11 @@ async def test_killed_at_every_command(name: str, make_stage: MakeStage) -> None
         try:
             await play(scenario, make_stage, kill)
         except (AssertionError, TimeoutError) as error:
-            failures.append(f"{kill.moment} {kill.name}: {type(error).__name__}: {error}")
+            failures.append(f"{kill.moment} {kill.name}: {type(error).__name__}: {error!s:.{SHOWN}}")
 
     await asyncio.gather(*(crash(kill) for kill in kills))
-    assert failures == [], "\n\n".join(failures)
+    if failures:
+        pytest.fail("\n\n".join(failures), pytrace=False)
 
 
 def test_every_script_has_its_crashes() -> None:

@@ -13,7 +13,8 @@ from tests.execution.processes import LIMIT, Process
 
 FINISHED = Fate(JobStatus.FINISHED)
 HORSE_DIED = Fate(
-    JobStatus.FAILED, "HorseTerminatedError: the process that ran the job was killed by signal 9 (SIGKILL)\n"
+    JobStatus.FAILED,
+    "HorseTerminatedError: the process that ran the job was killed by signal 9 (SIGKILL): not sent by the worker\n",
 )
 ZYGOTE_DIED = Fate(JobStatus.FAILED, "(SIGKILL): the worker's process that forks jobs died\n")
 FAULTS = {
