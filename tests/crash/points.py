@@ -84,6 +84,7 @@ def install(pipe: int, kill: Point | None, hold: tuple[str, str] | None) -> None
         pipe: a descriptor to report to.
         kill: where to die.
         hold: the name of a command, and the path of a fifo; its answer is not given before a byte comes from there.
+            With `before` in front of the name: it is not sent, and a process that is to die there does so no earlier.
     """
     _points.pipe, _points.kill, _points.hold, _points.pid = pipe, kill, hold, os.getpid()
     send, read = AbstractConnection.send_packed_command, AbstractConnection.read_response
@@ -100,6 +101,7 @@ def install(pipe: int, kill: Point | None, hold: tuple[str, str] | None) -> None
                 _write(self, whole[:start])
                 for earlier in sent:
                     report("executed", earlier)
+                await _held(f"before {name}")
                 _points.die()
             sent.append(name)
         for name in sent:
@@ -123,13 +125,20 @@ async def _answered(name: str) -> None:
     report("executed", name)
     if _points.is_here(name, "after"):
         _points.die()
-    if _points.hold is not None and _points.hold[0] == name:
-        loop, come = asyncio.get_running_loop(), asyncio.Event()
-        fifo = os.open(_points.hold[1], os.O_RDONLY | os.O_NONBLOCK)
-        loop.add_reader(fifo, come.set)
-        await come.wait()
-        loop.remove_reader(fifo)
-        os.close(fifo)
+    await _held(name)
+
+
+async def _held(name: str) -> None:
+    """Wait for a byte where that was asked for."""
+    if _points.hold is None or _points.hold[0] != name:
+        return
+    loop, come = asyncio.get_running_loop(), asyncio.Event()
+    fifo = os.open(_points.hold[1], os.O_RDONLY | os.O_NONBLOCK)
+    loop.add_reader(fifo, come.set)
+    report("waits", name)
+    await come.wait()
+    loop.remove_reader(fifo)
+    os.close(fifo)
 
 
 def _write(connection: Any, data: bytes) -> None:

@@ -102,6 +102,24 @@ class Scenario:
         assert state == expected
 
 
+class Stalling(Scenario):
+    """It takes long until the beginning of a job leaves the worker: nothing of it has happened by then."""
+
+    elsewhere: ClassVar[tuple[str, ...]] = tuple(name for name in Scenario.points if name != "begin#1")
+
+    def start(self, stage: Stage, kill: Point | None) -> Actor:
+        return stage.work("actor", kill, hold=("before begin#1", stage.gate.path), **self.options)
+
+    async def react(self, stage: Stage, actor: Actor) -> None:
+        if actor.kill == ("begin#1", "before") and await actor.tells("waits"):
+            # For as long as another worker takes to start, to look for jobs, and to end: much longer than a fork.
+            await stage.work("other", queues="other", burst=True, reap_interval=60).gone()
+            assert stage.starts("it") == 0
+            stage.gate.let()
+        else:
+            await super().react(stage, actor)
+
+
 class Failing(Scenario):
     """The job raises, and has no retries."""
 
@@ -530,6 +548,7 @@ class Mending(Scenario):
 
 SCENARIOS: Final = {
     "run": Scenario(),
+    "stall": Stalling(),
     "fail": Failing(),
     "retry": Retrying(),
     "retry later": RetryingLater(),
