@@ -50,6 +50,8 @@ _LOST: Final = (
     redis_errors.TryAgainError,
     OSError,
 )
+_DEMOTED: Final = (redis_errors.ReadOnlyError, redis_errors.MasterDownError)
+"""What a server says that has become a replica."""
 _TRANSIENT: Final = (
     "LOADING",
     "READONLY",
@@ -134,6 +136,8 @@ class Transport:
         self._loop = asyncio.get_running_loop()
         self._process = os.getpid()
         self._connection: AbstractConnection | None = None  # kept: the pool takes 80 us for each use
+        self._dedicated: set[Dedicated] = set()
+        self._demoted = False
         self._batcher: Batcher[Command, Reply] = Batcher(self._exchange, lambda commands: min(len(commands), _BATCH))
         self.where = where(connection)
 
@@ -211,9 +215,12 @@ class Transport:
                 connection: AbstractConnection = await self._pool.get_connection()
         except (redis_errors.RedisError, OSError) as error:
             raise self._map(error) from error
+        dedicated = Dedicated(connection, self._map)
+        self._dedicated.add(dedicated)
         try:
-            yield Dedicated(connection, self._map)
+            yield dedicated
         finally:
+            self._dedicated.discard(dedicated)
             await self._pool.release(connection)
 
     def check_loop(self) -> None:
@@ -260,6 +267,10 @@ class Transport:
             raise
         if connection.should_reconnect():
             await self._give_back()
+        if self._demoted:
+            self._demoted = False
+            for dedicated in tuple(self._dedicated):  # one that waits for a channel would never hear of it
+                await dedicated.end()
         return replies
 
     async def _give_back(self) -> None:
@@ -274,6 +285,7 @@ class Transport:
             mapped = self._map(error)
             if isinstance(mapped, ConnectionLostError):
                 connection.mark_for_reconnect()  # after a failover the name may lead to another server
+            self._demoted = self._demoted or isinstance(error, _DEMOTED)
             mapped.__cause__ = error
             return mapped
 
@@ -332,6 +344,10 @@ class Dedicated:
         """The number that the connection had when it was last known: the server may not have noticed its end yet."""
         return self._client_id
 
+    async def end(self) -> None:
+        """Close the connection; what is under way on it fails with ConnectionLostError, what comes next connects anew."""
+        await self._connection.disconnect(nowait=True)
+
     async def identify(self) -> None:
         """Learn `client_id`, connecting anew if the connection was lost.
 
@@ -376,7 +392,7 @@ class Dedicated:
                 patience = REPLY_TIMEOUT if asked else ping
                 reply = await connection.read_response(disable_decoding=True, timeout=patience, push_request=True)
                 if reply is None:
-                    if asked:
+                    if asked or not connection.is_connected:  # a new one would not be subscribed
                         raise TimeoutError
                     asked = True
                     await connection.send_packed_command(connection.pack_command("PING"))
