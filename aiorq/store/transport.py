@@ -345,7 +345,7 @@ class Dedicated:
         return self._client_id
 
     async def end(self) -> None:
-        """Close the connection; what is under way on it fails with ConnectionLostError, what comes next connects anew."""
+        """Close the connection: what is under way fails with ConnectionLostError, what comes next connects anew."""
         await self._connection.disconnect(nowait=True)
 
     async def identify(self) -> None:

@@ -76,6 +76,8 @@ class Fault:
     """Whether the request gets through, and only its answer is lost."""
     gate: asyncio.Event | None = None
     """What the answer, a true one, waits for."""
+    passes: int = 0
+    """How many requests it lets through first."""
     times: int = 1
     """How many requests it befalls."""
     hits: int = 0
@@ -85,6 +87,9 @@ class Fault:
 
     def strikes(self, command: Command) -> bool:
         if self.hits >= self.times or not self.concerns(command):
+            return False
+        if self.passes > 0:
+            self.passes -= 1
             return False
         self.hits += 1
         self.struck.set()

@@ -327,7 +327,13 @@ class TestDemoted:
         client = connect(proxy.url)
         before = Ledger(tmp_path / "before", Queue(connection=old))
         ledger = Ledger(tmp_path / "lines", Queue(connection=new))
-        async with working(make_worker(names, connection=client)):
+        worker = make_worker(names, connection=client)
+
+        async def hears() -> bool:
+            [(_, listeners)] = await new.pubsub_numsub(f"rq:pubsub:{worker.name}")
+            return bool(listeners)
+
+        async with working(worker):
             await before.enqueue()
             await before.settled()
             await waits(old, len(names))
@@ -339,6 +345,7 @@ class TestDemoted:
             await waits(new, len(names))
             for name in names:
                 assert (await result_of(await Queue(name, new).enqueue("jobs.add", 1))).return_value == 2
+            await until(hears)
             assert proxy.destinations == {str(successor.socket_path)}
         await client.aclose()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -30,6 +31,22 @@ async def test_a_cold_stop(
     assert fault.hits == 1
     assert await job.get_status() is JobStatus.QUEUED
     assert await queue.get_job_ids() == [job.id]
+
+
+async def test_a_worker_that_cannot_sign_off(
+    proxy: Proxy, through_proxy: Redis, queue: Queue, make_worker: Callable[..., Worker], log: Log
+) -> None:
+    """It ends all the same; what it leaves expires."""
+    connection: Any = queue.connection
+    job = await queue.enqueue("jobs.add", 1)
+    worker = make_worker(connection=through_proxy)
+    fault = proxy.arm(Fault(calls_of("retire"), BUSY, times=50))
+    await worker.work(burst=True)
+    assert fault.hits > 1
+    assert log.count("cannot sign off") == 1
+    assert (await result_of(job)).return_value == 2
+    assert not await connection.hexists(f"rq:worker:{worker.name}", "death")
+    assert await connection.ttl(f"rq:worker:{worker.name}") > 0
 
 
 async def test_what_redis_had_handed_over(
