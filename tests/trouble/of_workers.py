@@ -35,6 +35,7 @@ async def taken_and_ended(case: Case, script: str) -> None:
         await case.noticed()
         await case.ledger.enqueue()
         await case.ledger.check()
+    assert case.log.count("is not recorded") == case.log.count("was lost with worker") == 0
 
 
 async def fail(case: Case, script: str) -> None:
@@ -48,6 +49,7 @@ async def fail(case: Case, script: str) -> None:
         assert await case.real.zrange("rq:failed:default", 0, -1) == [job.id.encode()]
         await case.ledger.enqueue()
         await case.ledger.check()
+    assert case.log.count("is not recorded") == 0
 
 
 async def renew(case: Case, script: str) -> None:
@@ -167,6 +169,7 @@ async def stop(case: Case, script: str) -> None:
         assert await case.real.keys("rq:aiorq:stops:*") == []
         await case.ledger.enqueue()
         await case.ledger.check()
+    assert case.log.count("is not recorded") == 0
 
 
 async def lost(case: Case, script: str) -> None:
@@ -182,6 +185,7 @@ async def lost(case: Case, script: str) -> None:
         await abandoned(case, begun)
         await case.ledger.check()
         assert fault.hits == 1
+    assert case.log.count("cannot deal with") == 0
 
 
 async def promote(case: Case, script: str) -> None:
@@ -195,6 +199,7 @@ async def promote(case: Case, script: str) -> None:
         await case.ledger.check()
         assert fault.hits == 1
         assert await case.real.exists("rq:scheduled:default") == 0
+    assert case.log.count("cannot deal with") == 0
 
 
 async def recover(case: Case, script: str) -> None:
@@ -210,6 +215,7 @@ async def recover(case: Case, script: str) -> None:
         assert fault.hits == 1
         await case.ledger.enqueue()
         await case.ledger.check()
+    assert case.log.count("cannot deal with") == 0
 
 
 async def abandoned(case: Case, job: Job[Any]) -> None:
