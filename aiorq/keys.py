@@ -159,6 +159,10 @@ class Keys:
         """How a run ended that left no outcome, for a minute: its job was deleted, or is tried again."""
         return f"{self.prefix}:aiorq:ended:{execution_id}"
 
+    def gone(self, job_id: str) -> str:
+        """`=` and the nonce of the call that enqueued a job which ended and was not kept; for a minute: it may come again."""
+        return f"{self.prefix}:aiorq:gone:{job_id}"
+
     def intermediate(self, queue: str) -> str:
         """RQ's list of what its workers took from a queue and did not begin yet."""
         return f"{self.prefix}:queue:{queue}:intermediate"

@@ -40,6 +40,8 @@ while index <= #ARGV do
   local word = is_list(list) and 'queued' or 'unlisted'
   local known = redis.call('EXISTS', key) == 1
   local repeated = known and nonce == ''
+  -- It may even have run and gone since.
+  if not known then repeated = redis.pcall('GET', gone_key(prefix, id)) == '=' .. nonce end
   local status, origin, seen, worker
   if known and not repeated then
     local fields = redis.pcall('HMGET', key, 'status', 'origin', 'aiorq_nonce', 'worker_name')

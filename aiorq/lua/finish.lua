@@ -29,7 +29,7 @@ end
 local began = end_execution(prefix, worker, queue, id, token, 'finished') or moment
 count_run(prefix, worker, 'successful_job_count', moment - began)
 if ttl == 0 then
-  delete_job(prefix, id)
+  delete_ended_job(prefix, id)
   remember_end(prefix, token, 'finished')
   return 'ok'
 end

@@ -204,6 +204,7 @@ class Model:
         job = self.jobs[job_id]
         if ttl == 0:
             self.delete_job(job_id)
+            self.keys[f"aiorq:gone:{job_id}"] = Entry(f"={job.nonce}", self.now + 60)
             if token not in self.reaped:
                 self.keys[f"aiorq:ended:{token}"] = Entry(status, self.now + 60)
             return
@@ -220,6 +221,12 @@ class Model:
     def enqueue(self, job_id: str, job: Job, *, first: bool) -> str:
         old = self.jobs.get(job_id)
         if old is not None and job.nonce in {"", old.nonce}:
+            return "queued"
+        if (
+            old is None
+            and self.has(f"aiorq:gone:{job_id}")
+            and self.keys[f"aiorq:gone:{job_id}"].value == f"={job.nonce}"
+        ):
             return "queued"
         if old is not None and old.status == "started" and self.is_on_books(job_id):
             return "running"

@@ -75,6 +75,22 @@ class TestSentTwice:
         assert await books.dump() == before
 
     @pytest.mark.parametrize("nonce", ["", "nonce"])
+    async def test_after_the_job_ran_and_was_not_kept(
+        self, store: ClockedStore, desk: Desk, books: Books, nonce: str
+    ) -> None:
+        await jobs.enqueue(store, desk.new("a", nonce=nonce))
+        sent = store.last
+        (claim,) = await desk.claim() or []
+        assert await runs.finish(store, "w", claim.run, b"", 0)
+        before = await books.dump()
+        script, keys, args = sent
+        assert await store.run(script, keys, *args) == [STAMP.encode(), b"queued"]
+        assert await books.dump() == before
+        assert 0 < await books.ttl("rq:aiorq:gone:a") <= 60
+        await desk.enqueue("a")  # another call
+        assert await books.places("a") == ["rq:queue:default"]
+
+    @pytest.mark.parametrize("nonce", ["", "nonce"])
     async def test_after_the_job_went_on(self, store: ClockedStore, desk: Desk, books: Books, nonce: str) -> None:
         await jobs.enqueue(store, desk.new("a", nonce=nonce))
         sent = store.last

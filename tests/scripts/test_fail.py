@@ -62,7 +62,7 @@ class TestTtl:
     async def test_no_time_at_all(self, store: ClockedStore, books: Books, run: Run) -> None:
         assert await runs.fail(store, "w", run, b"", 0) is Failed.FOR_GOOD
         ended = f"rq:aiorq:ended:{run.token}"
-        assert {key.decode() for key in await books.dump()} == {"rq:queues", "rq:worker:w", ended}
+        assert {key.decode() for key in await books.dump()} == {"rq:queues", "rq:worker:w", "rq:aiorq:gone:a", ended}
         assert 0 < await books.ttl(ended) <= 60
 
 

@@ -9,7 +9,7 @@ local function enter_failed(prefix, queue, id, moment, ttl)
 end
 
 local function leave_failed(prefix, worker, id, token, status, kind, traceback, began, moment, ttl)
-  if ttl == 0 then return delete_job(prefix, id) end
+  if ttl == 0 then return delete_ended_job(prefix, id) end
   local key, stamp = job_key(prefix, id), iso(moment)
   redis.call('HSET', key, 'status', status, 'ended_at', stamp, 'last_heartbeat', stamp)
   record_result(prefix, worker, id, token, kind, 'exc_string', traceback, began, moment, ttl)

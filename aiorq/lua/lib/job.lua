@@ -82,3 +82,10 @@ local function leave_place(prefix, id, status, queue, worker, word)
   elseif status == 'ready_to_enqueue' then redis.pcall('ZREM', registry_key(prefix, 'ready', queue), id)
   end
 end
+
+-- Delete a job that ended and is not kept, and remember by what call it was enqueued: that may be sent again.
+local function delete_ended_job(prefix, id)
+  local nonce = redis.pcall('HGET', job_key(prefix, id), 'aiorq_nonce')
+  delete_job(prefix, id)
+  redis.call('SET', gone_key(prefix, id), '=' .. (type(nonce) == 'string' and nonce or ''), 'EX', 60)
+end
