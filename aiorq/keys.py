@@ -160,7 +160,7 @@ class Keys:
         return f"{self.prefix}:aiorq:ended:{execution_id}"
 
     def gone(self, job_id: str) -> str:
-        """`=` and the nonce of the call that enqueued a job which ended and was not kept; for a minute: it may come again."""
+        """`=` and the nonce of the call that enqueued a job which ended and was not kept; present for a minute."""
         return f"{self.prefix}:aiorq:gone:{job_id}"
 
     def intermediate(self, queue: str) -> str:
