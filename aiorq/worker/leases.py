@@ -13,7 +13,8 @@ from typing import Final
 
 from aiorq.errors import AiorqError, WorkerExistsError
 from aiorq.store import runs
-from aiorq.worker.run import FENCED, LEASE_LOST, Runner
+from aiorq.worker.outcomes import FENCED, LEASE_LOST
+from aiorq.worker.run import Runner
 from aiorq.worker.state import Active, State, Stop, log
 
 IDLE_HEARTBEAT: Final = 30.0

@@ -4,7 +4,7 @@
     zygote       forks a horse for each job
     horse        runs one job
 
-Each part is a file: `fetch` claims, `run` follows one job, `leases` keeps what runs, `wake` waits for work.
+Each part is a file; see the package's docstring.
 """
 
 from __future__ import annotations
@@ -39,8 +39,9 @@ from aiorq.worker.commands import obey
 from aiorq.worker.fetch import fetch
 from aiorq.worker.leases import Leases
 from aiorq.worker.options import STOP_GRACE, WorkerOptions, as_names, random_name
+from aiorq.worker.outcomes import KILLED_AT_STOP
 from aiorq.worker.reap import look_after
-from aiorq.worker.run import KILLED_AT_STOP, Runner
+from aiorq.worker.run import Runner
 from aiorq.worker.state import State, Stop, log
 
 _SIGN_OFF: Final = (0.1, 0.3, 0.6, 1.0)

@@ -53,7 +53,9 @@ class TestSuccess:
     async def test_it_is_not_kept(self, queue: Queue, make_worker: Callable[..., Worker]) -> None:
         job = await queue.enqueue("jobs.nothing", result_ttl=0)
         await make_worker().work(burst=True)
-        assert await queue.connection.keys(f"*{job.id}*") == []
+        gone = f"rq:aiorq:gone:{job.id}"  # so that the enqueue may be sent again
+        assert await queue.connection.keys(f"*{job.id}*") == [gone.encode()]
+        assert 0 < await queue.connection.ttl(gone) <= 60
         assert await queue.connection.exists("rq:finished:default") == 0
 
     async def test_default_of_the_worker(self, queue: Queue, make_worker: Callable[..., Worker]) -> None:
