@@ -18,7 +18,7 @@ from tests.chaos.fleet import FUNCTIONS, ended, until
 from tests.chaos.functions.effects import EFFECTS
 from tests.chaos.verdict import read
 
-JOBS = 100
+JOBS = 150
 """Jobs for each restart."""
 _KINDS = ("effects.nap", "effects.nap_async", "effects.compute")
 
