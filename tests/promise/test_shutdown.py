@@ -62,4 +62,4 @@ async def test_a_rolling_restart(connection: Redis, url: str) -> None:
     """Workers are replaced one after the other under load: each job runs once."""
     rolled = await roll(url, 5)
     assert rolled.is_clean, rolled
-    assert rolled.jobs == 500
+    assert rolled.jobs == 750
