@@ -70,6 +70,7 @@ class Runner:
         self._waiting: deque[_Waiting] = deque()
         self._beginning: set[int] = set()
         self._executing: set[int] = set()
+        self._cancelled = False  # the worker is: what waits is left to be handed back, with what ran
         self._brisk = 0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -90,9 +91,9 @@ class Runner:
 
     def drop(self, token: str) -> None:
         """End a run whose outcome would be refused: its job was canceled, deleted or replaced."""
-        for number, active in list(self._state.running.items()):
-            if active.run.token == token and not active.condemned:
-                self.condemn(number, LEASE_LOST, self._state.options.stop_grace)
+        number = self._number_of(token)
+        if number is not None:
+            self.condemn(number, LEASE_LOST, self._state.options.stop_grace)
 
     def stop(self, token: str, grace: float | None) -> None:
         """Stop a run; what is not (or no longer) there is left alone.
@@ -102,7 +103,7 @@ class Runner:
             grace: seconds that it has to end by itself; None for the worker's own.
         """
         state = self._state
-        number = next((number for number, active in state.running.items() if active.run.token == token), None)
+        number = self._number_of(token)
         if number is None:
             return
         active = state.running[number]
@@ -117,9 +118,8 @@ class Runner:
             self._executor.stop(number, STOPPED, state.options.stop_grace if grace is None else grace)
 
     def kill_all(self, why: str = KILLED_ON_COMMAND) -> None:
-        """Kill the processes of all runs."""
-        for number in list(self._executing):
-            self._executor.kill(number, why)
+        """Kill the processes of all runs, and of callbacks."""
+        self._executor.kill_all(why)
 
     def condemn(self, number: int, why: str, grace: float = 0.0) -> None:
         """End a run without an outcome, unless it has one already, which is being written.
@@ -146,10 +146,13 @@ class Runner:
 
     def put_back_waiting(self) -> None:
         """Put back every job that waits for its turn."""
-        if self._waiting:
+        if self._waiting and not self._cancelled:
             waiting, self._waiting = list(self._waiting), deque()
             self._tasks.create_task(self._put_back(waiting), name="aiorq put back")
         self._settle_ahead()
+
+    def _number_of(self, token: str) -> int | None:
+        return next((number for number, active in self._state.running.items() if active.run.token == token), None)
 
     def _withdraw(self, number: int) -> _Waiting | None:
         for waiting in self._waiting:
@@ -186,7 +189,7 @@ class Runner:
 
     def _go_on(self) -> None:
         """Start what waits, as far as there is room."""
-        while self._waiting and self._state.free > 0:
+        while self._waiting and self._state.free > 0 and not self._cancelled:
             self._start(self._waiting.popleft())
         self._settle_ahead()
 
@@ -216,6 +219,9 @@ class Runner:
         try:
             try:
                 outcome = await self._execute(number, claimed, record, extra)
+            except asyncio.CancelledError:
+                self._cancelled = True
+                raise
             finally:
                 # The next job is claimed in the round trip that writes this outcome.
                 seconds = time.monotonic() - began

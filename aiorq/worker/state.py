@@ -75,7 +75,7 @@ class State:
     @property
     def free(self) -> int:
         """How many more jobs may run now."""
-        return self.options.concurrency - self.busy
+        return max(0, self.options.concurrency - self.busy)
 
     def watch(self) -> asyncio.Event:
         """An event that is set at the next change. Take it, look at the state, then wait: so no change is missed."""

@@ -314,7 +314,8 @@ class Worker:
         await workers.register(state.store, self.name, self._boot, self.options.queues, fields, ttl)
 
     async def _retire(self, state: State) -> None:
-        # Runs are left only where the worker was cancelled, not told to stop; their processes are dead by now.
+        # Runs are left where the worker was cancelled, and where Redis could not be asked in time to put them back;
+        # their processes are dead by now.
         left = [active.run for active in state.running.values()]
         for pause in (*_SIGN_OFF, None):
             try:

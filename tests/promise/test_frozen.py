@@ -88,7 +88,8 @@ async def test_it_does_not_keep_others_from_looking_after_the_lost(queue: Queue)
         while await job.get_status() != JobStatus.QUEUED:
             await woken.look()
             assert await job.get_status() == JobStatus.STARTED
-            await asyncio.sleep(0.1)
+            while await queue.connection.exists("rq:aiorq:leader"):
+                pass
             await other.look()
 
 

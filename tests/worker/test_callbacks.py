@@ -12,6 +12,23 @@ from tests.execution.processes import Fifo
 from tests.worker.conftest import Log, Started, result_of
 
 
+async def test_a_cold_stop_kills_callbacks_too(
+    server: EmbeddedServer, queue: Queue, start: Started, told: Fifo, gate: Fifo
+) -> None:
+    with redis.Redis(unix_socket_path=str(server.socket_path)) as client:
+        theirs = rq.Queue(connection=client).enqueue(
+            "waiting.meet", told.path, gate.path, on_stopped=rq.Callback("callbacks.never_ending")
+        )
+    job = await Job.fetch(theirs.id, queue.connection)
+    worker = await start()
+    await told.pids()
+    assert await job.stop() is JobStatus.STOPPED
+    [callback] = await told.pids()
+    worker.request_stop(cold=True)
+    assert await callback.ended()
+    assert await job.get_status() is JobStatus.STOPPED
+
+
 @pytest.mark.parametrize("name", ["sync_stopped", "async_stopped", "failing"])
 async def test_on_stopped(
     server: EmbeddedServer, queue: Queue, start: Started, told: Fifo, log: Log, name: str

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import pytest
 from redis.asyncio import Redis
 
-from aiorq import JobStatus, Queue
+from aiorq import JobStatus, Queue, Worker
+from aiorq.server import EmbeddedServer
 from tests.execution.processes import Fifo
-from tests.worker.conftest import Log, Monitor, Started, result_of
+from tests.worker.conftest import Log, Monitor, Started, result_of, working
 
 
 async def test_a_deleted_job_is_killed(queue: Queue, start: Started, told: Fifo, gate: Fifo, log: Log) -> None:
@@ -98,3 +101,31 @@ async def test_a_busy_event_loop_loses_no_lease(
     await monitor.seen('"ZADD" "rq:wip:default" "XX"', 7)
     result = await result_of(job)
     assert "JobTimeoutException: the job ran longer than its timeout of 3 seconds" in result.exc_string
+
+
+@pytest.mark.parametrize("on_lost", ["fail", "requeue"])
+async def test_a_lease_that_cannot_be_renewed(
+    own_server: tuple[EmbeddedServer, Redis],
+    make_worker: Callable[..., Worker],
+    told: Fifo,
+    gate: Fifo,
+    log: Log,
+    on_lost: str,
+) -> None:
+    """Redis is silent for longer than the lease lasts: the job is killed before anybody could start it again."""
+    server, connection = own_server
+    job = await Queue(connection=connection).enqueue("waiting.meet", told.path, gate.path)
+    async with working(make_worker(connection=connection, lease=2, on_lost=on_lost)):
+        [horse] = await told.pids()
+        server.pause()
+        assert await horse.ended()
+        assert log.count(f"job {job.id} is killed: its lease could not be renewed in time") == 1
+        server.resume()
+        if on_lost == "requeue":
+            await told.pids()
+            gate.let()
+            assert (await result_of(job)).type.name == "SUCCESSFUL"
+        else:
+            assert "AbandonedJobError" in (await result_of(job)).exc_string
+        assert await connection.xlen(f"rq:results:{job.id}") == 1
+        assert log.count(f"job {job.id} is killed") == 1

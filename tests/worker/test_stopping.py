@@ -7,24 +7,25 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 
-from aiorq import JobStatus, Queue, Worker
+from aiorq import Job, JobStatus, Queue, Worker
 from aiorq.execution.forking import ForkExecutor
 from aiorq.execution.horse import Context
 from aiorq.execution.zygote import Settings
 from aiorq.server import EmbeddedServer
 from aiorq.store import runs
 from aiorq.store.base import store_of
+from aiorq.store.runs import Claimed
 from aiorq.worker.options import WorkerOptions
 from aiorq.worker.run import Runner
 from aiorq.worker.state import State, Stop
 from tests.execution.processes import Fifo, Process
-from tests.worker.conftest import Log, Monitor, Script, Started, result_of, working
+from tests.worker.conftest import WAITING, Log, Monitor, Script, Started, result_of, working
 
 RunScript = Callable[[str], Script]
 KEY = "rq:worker:the-worker"
@@ -264,6 +265,61 @@ class TestRequests:
         assert await queue.connection.ttl(job.key) > 0
         assert await queue.connection.exists("rq:wip:default") == 0
         assert log.count("is put back") == 1
+
+
+class TestClaimedAhead:
+    """Of two jobs that were claimed for one place, the second waits for its turn."""
+
+    @pytest.fixture
+    async def state(self, queue: Queue, told: Fifo, gate: Fifo) -> State:
+        for _ in range(2):
+            await queue.enqueue("waiting.meet", told.path, gate.path)
+        return State(WorkerOptions(queues=("default",), name="the-worker"), store_of(queue.connection))
+
+    @pytest.fixture
+    async def executor(self) -> AsyncIterator[ForkExecutor]:
+        executor = ForkExecutor(Settings(Context("the-worker", "pickle", "rq", {}), [WAITING], []))
+        await executor.start()
+        yield executor
+        await executor.close()
+
+    async def claim(self, state: State) -> list[Claimed]:
+        claimed = await runs.claim(state.store, "the-worker", ["default"], 2, 15)
+        assert claimed is not None
+        return claimed
+
+    async def test_the_worker_is_cancelled(self, state: State, executor: ForkExecutor, told: Fifo, log: Log) -> None:
+        """Both are left to be handed back."""
+        claimed = await self.claim(state)
+
+        async def work() -> None:
+            async with asyncio.TaskGroup() as tasks:
+                Runner(state, executor, tasks).take(claimed, time.monotonic())
+                await asyncio.Event().wait()
+
+        working = asyncio.create_task(work())
+        await told.pids()
+        working.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await working
+        assert [active.run for active in state.running.values()] == [claim.run for claim in claimed]
+        assert log.count("not recorded") == 0
+
+    async def test_the_one_that_waits_is_stopped(
+        self, queue: Queue, state: State, executor: ForkExecutor, told: Fifo, gate: Fifo
+    ) -> None:
+        first, second = await self.claim(state)
+        async with asyncio.TaskGroup() as tasks:
+            runner = Runner(state, executor, tasks)
+            runner.take([first, second], time.monotonic())
+            runner.stop(second.run.token, None)
+            assert state.free == 0
+            job = await Job.fetch(second.run.job_id, queue.connection)
+            assert (await result_of(job)).type.name == "STOPPED"
+            await told.pids()
+            gate.let()
+        assert told.rest() == ""
+        assert await Job(first.run.job_id, queue.connection).get_status() == JobStatus.FINISHED
 
 
 class TestCancellation:

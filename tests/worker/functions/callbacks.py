@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import Any
 
 from aiorq import get_current_job
@@ -18,6 +20,13 @@ async def async_stopped(job: Any, connection: Any) -> None:
 def failing(job: Any, connection: Any) -> None:
     note(job, connection.hget(job.key, "status"))
     raise ValueError("the callback failed")
+
+
+def never_ending(job: Any, connection: Any) -> None:
+    with open(job.args[0], "w") as told:
+        told.write(f"{os.getpid()}\n")
+    while True:
+        signal.pause()
 
 
 def note(job: Any, status: bytes) -> None:
