@@ -76,7 +76,7 @@ def _name(func: object) -> tuple[str, object | None]:
     if isinstance(func, BuiltinFunctionType) and not isinstance(func.__self__, ModuleType | None):
         return func.__name__, func.__self__
     if isinstance(func, FunctionType | BuiltinFunctionType):
-        return _function_name(func), None
+        return function_name(func), None
     if isinstance(func, type) or not callable(func):
         raise TypeError(f"expected a function, a callable object or a text, not {_show(func)}")
     if isinstance(func, functools.partial):
@@ -95,7 +95,12 @@ def _check_home(module: str | None, name: str) -> None:
         )
 
 
-def _function_name(func: Any) -> str:
+def function_name(func: Any) -> str:
+    """The dotted name by which workers import a function.
+
+    Raises:
+        UnserializableFunctionError: they could not: a lambda, a function inside a function, or one of `__main__`.
+    """
     module, name = func.__module__, func.__qualname__
     if module is None:
         raise UnserializableFunctionError(f"{name} belongs to no module: a worker could not import it")

@@ -1,47 +1,72 @@
-"""What a job's callbacks are called with, in the process that calls them."""
+"""Functions that are called when a job has ended."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from inspect import iscoroutinefunction
-from typing import Any, Final, cast
+from typing import Any, Final, TypeAlias
 
-from aiorq.call import Call, encode_call, import_name
-from aiorq.current import current_run
-from aiorq.job import get_current_job
-from aiorq.serializers import Serializer
-from aiorq.store.connection import connect_as, connect_sync_as
+from aiorq.call import function_name
+from aiorq.seconds import parse_seconds
 
 DEFAULT_TIMEOUT: Final = 60
 """Seconds that a callback may take when nothing else is said (RQ)."""
-_STOPPED: Final = f"{__name__}.call_stopped"
-_DATA: Final = b"aiorq_data"
 
 
-def stopped_fields(fields: dict[bytes, bytes], name: str, serializer: Serializer) -> dict[bytes, bytes]:
-    """The fields of a job whose function is stood in for by the callback `name`, to be run like a job.
+class Callback:
+    """A function to call when a job has succeeded, failed or was stopped, and the time that it may take.
 
-    Args:
-        fields: of the job.
-        name: the dotted name of its callback.
-        serializer: of the worker.
+    It is called in a process of its own or in that of the job, with `(job, connection, result)` after a success,
+    `(job, connection, type, value, traceback)` after a failure, and `(job, connection)` after a stop. It may be a
+    coroutine function, which gets an asynchronous connection.
     """
-    data = encode_call(Call(_STOPPED, None, (name,), {}), serializer)
-    return {**fields, b"status": b"stopped", b"data": data, _DATA: fields.get(b"data", b"")}
+
+    def __init__(self, func: Callable[..., Any] | str, timeout: int | str | None = None) -> None:
+        """Name a function.
+
+        Args:
+            func: a function that workers can import, or its dotted name.
+            timeout: seconds, 1 and more, or a text such as `90` or `2m`; None for 60.
+
+        Raises:
+            ValueError: it is neither, or the time is none.
+            UnserializableFunctionError: a function that workers could not import (a ValueError too).
+        """
+        if isinstance(func, str):
+            if not all(part.isidentifier() for part in func.split(".")):
+                raise ValueError(f"{func!r} is not the dotted name of a function")
+            self.name = func
+        elif callable(func) and not isinstance(func, type) and hasattr(func, "__qualname__"):
+            self.name = function_name(func)
+        else:
+            raise ValueError(f"a callback must be a function or its dotted name, not {func!r}")
+        self.func = func
+        self.timeout = DEFAULT_TIMEOUT if timeout is None else parse_seconds(timeout, "timeout")
+        if self.timeout < 1:
+            raise ValueError(f"the timeout of a callback must be at least 1 second, not {timeout!r}")
+
+    def __repr__(self) -> str:
+        return f"Callback({self.name!r}, timeout={self.timeout})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Callback) and (other.name, other.timeout) == (self.name, self.timeout)
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.timeout))
 
 
-def call_stopped(name: str) -> object:
-    """Call a job's `on_stopped` with the job and a connection: an asynchronous one if it is a coroutine function."""
-    run = current_run.get()
-    if run is None:
-        raise LookupError("no job runs here")
-    current = run()
-    fields = dict(current.fields)
-    fields[b"data"] = fields.pop(_DATA)
-    current.fields = fields
-    callback = cast("Callable[..., Any]", import_name(name))
-    description = dict(current.connection)
-    if iscoroutinefunction(callback):
-        return callback(get_current_job(), connect_as(description))
-    with connect_sync_as(description) as connection:
-        return callback(get_current_job(), connection)
+AnyCallback: TypeAlias = "Callback | Callable[..., Any] | str"
+"""A callback as options take it."""
+
+
+def as_callback(value: AnyCallback | None, option: str) -> Callback | None:
+    """A callback that was given as one, as a function, or as a dotted name; None stays None.
+
+    Raises:
+        ValueError: it is something else; the text names the option.
+    """
+    if value is None or isinstance(value, Callback):
+        return value
+    try:
+        return Callback(value)
+    except ValueError as error:
+        raise type(error)(f"{option}: {error}") from None

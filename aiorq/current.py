@@ -14,7 +14,17 @@ from typing import Any, Final
 class CurrentRun:
     """The run of a job, as the process that runs it was told."""
 
-    __slots__ = ("connection", "execution_id", "fields", "handles", "job_id", "prefix", "serializer", "worker_name")
+    __slots__ = (
+        "connection",
+        "execution_id",
+        "fields",
+        "handles",
+        "job_class",
+        "job_id",
+        "prefix",
+        "serializer",
+        "worker_name",
+    )
 
     def __init__(
         self,
@@ -26,6 +36,7 @@ class CurrentRun:
         serializer: str | None,
         prefix: str,
         connection: Mapping[str, Any],
+        job_class: str = "",
     ) -> None:
         """Describe a run.
 
@@ -37,6 +48,7 @@ class CurrentRun:
             serializer: name or dotted path; None for pickle.
             prefix: of all keys.
             connection: how to connect to Redis, should the job want to (`store.connection.describe`).
+            job_class: the dotted name of the class of its job objects; empty for `aiorq.Job`.
         """
         self.job_id = job_id
         self.fields = fields
@@ -45,6 +57,7 @@ class CurrentRun:
         self.serializer = serializer
         self.prefix = prefix
         self.connection = connection
+        self.job_class = job_class
         self.handles: dict[object, Any] = {}
         """The job objects that were made for this run, by kind, so that asking twice gives the same one."""
 

@@ -8,6 +8,8 @@
     ├── InvalidURLError (ValueError)   a Redis URL that cannot be read
     ├── NoSuchJobError                 the job does not exist (any more)
     ├── DuplicateJobError              a job of that id is running, or exists and `unique` was asked for
+    ├── DependencyCycleError (ValueError)  jobs would wait for each other
+    ├── NoSuchGroupError               the group does not exist (any more)
     ├── InvalidJobOperation            the job's state does not allow the call
     ├── CorruptJobError                what Redis holds for the job cannot be read
     ├── SerializationError             a value cannot be turned into bytes
@@ -78,6 +80,21 @@ class DuplicateJobError(AiorqError):
 
     def __reduce__(self) -> tuple[type[DuplicateJobError], tuple[str, str]]:
         return type(self), (self.job_id, self.reason)
+
+
+class DependencyCycleError(AiorqError, ValueError):
+    """A job would wait for itself, or for one that waits for it."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"job {job_id!r} would wait for itself, or for a job that waits for it; nothing was enqueued")
+        self.job_id = job_id
+
+    def __reduce__(self) -> tuple[type[DependencyCycleError], tuple[str]]:
+        return type(self), (self.job_id,)
+
+
+class NoSuchGroupError(AiorqError):
+    """The group does not exist: nothing was ever enqueued into it, or all its jobs are gone."""
 
 
 class InvalidJobOperation(AiorqError):  # noqa: N818 - RQ's name

@@ -8,19 +8,27 @@ from datetime import datetime
 from typing import Any, Final, Generic, TypeVar, cast
 
 from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
 
-from aiorq.call import make_call
+from aiorq.attempt import Attempt, attempts_of
+from aiorq.call import import_name, make_call
+from aiorq.callback import AnyCallback
 from aiorq.current import CurrentRun, current_run
+from aiorq.dependency import DependsOn
 from aiorq.errors import InvalidJobOperation
+from aiorq.executions import Execution
+from aiorq.executions import get_executions as executions_of
 from aiorq.keys import Keys, check_job_id, check_queue_name
 from aiorq.options import DEFAULT_FAILURE_TTL, JobOptions
 from aiorq.record import JobRecord
 from aiorq.result import Result
+from aiorq.retry import Retry
 from aiorq.status import JobStatus
 from aiorq.store import jobs, queues, results
 from aiorq.store.base import Store, store_of
 from aiorq.store.commands import MAX_GRACE, stop_job
 from aiorq.store.connection import connect_as
+from aiorq.webhook import Webhook
 
 R = TypeVar("R")
 _RUN: Final = ("started_at", "ended_at", "last_heartbeat", "worker_name")  # the fields that runs write
@@ -95,7 +103,9 @@ class Job(JobRecord, Generic[R]):
         ttl: int | str | None = None,
         status: JobStatus | None = None,
         description: str | None = None,
+        depends_on: DependsOn | None = None,
         timeout: int | str | None = None,
+        retry: Retry | None = None,
         id: str | None = None,  # noqa: A002 - RQ's name
         origin: str = "",
         meta: Mapping[str, Any] | None = None,
@@ -103,11 +113,15 @@ class Job(JobRecord, Generic[R]):
         serializer: object | None = None,
         group_id: str | None = None,
         *,
+        on_success: AnyCallback | None = None,
+        on_failure: AnyCallback | None = None,
+        on_stopped: AnyCallback | None = None,
+        webhooks: Sequence[Webhook] | None = None,
         prefix: str | None = None,
     ) -> Job[Any]:
         """Make a job without enqueueing it; `queue.enqueue_job` does that. Nothing is written.
 
-        Durations are seconds or texts such as `90`, `15m`, `2h`, `1d`; see `JobOptions` for their meaning.
+        Durations are seconds or texts such as `90`, `15m`, `2h`, `1d`; see `JobOptions` for the meaning of all options.
 
         Raises:
             TypeError, ValueError: a bad function, id or duration.
@@ -121,6 +135,12 @@ class Job(JobRecord, Generic[R]):
             description=description,
             job_id=id,
             meta=meta,
+            depends_on=depends_on,
+            retry=retry,
+            on_success=on_success,
+            on_failure=on_failure,
+            on_stopped=on_stopped,
+            webhooks=webhooks,
         )
         job: Job[Any] = cls(id, connection, serializer, prefix=prefix)
         job.set_call(make_call(func, args or (), kwargs), options)
@@ -253,17 +273,62 @@ class Job(JobRecord, Generic[R]):
         """The job's index in its queue, 0 for the front; None when it is not waiting there."""
         return await queues.position(self.store, self.origin, self.id) if self.origin else None
 
-    async def cancel(self) -> None:
+    async def cancel(
+        self,
+        pipeline: Pipeline | None = None,
+        enqueue_dependents: bool = False,
+        remove_from_dependencies: bool = False,
+    ) -> dict[str, list[str]]:
         """Take the job out of whatever place it is in, so that it does not run (any more).
 
-        The process of a job that runs is killed by its worker, and its outcome is refused. One atomic step.
+        The process of a job that runs is killed by its worker, and its outcome is refused. The jobs that wait for it go
+        on waiting, unless they are to be enqueued. One atomic step; of more than a hundred dependents the rest follow in
+        further ones.
+
+        Args:
+            pipeline: one of the caller's to add the call to; nothing is known of its outcome then.
+            enqueue_dependents: enqueue what waits for it and for nothing else, as if it had finished.
+            remove_from_dependencies: take it out of what its parents remember as waiting for them.
+
+        Returns:
+            the ids of the jobs that were enqueued, by queue.
 
         Raises:
-            InvalidJobOperation: it is canceled already.
+            InvalidJobOperation: it is canceled already; or has a rate limit, and a pipeline was given.
             NoSuchJobError: it does not exist (any more).
         """
-        await jobs.cancel(self.store, self.id, DEFAULT_FAILURE_TTL)
+        enqueued: dict[str, list[str]] = {}
+        wishes = {"enqueue_dependents": enqueue_dependents, "remove_from_dependencies": remove_from_dependencies}
+        if pipeline is None:
+            enqueued = await jobs.cancel(self.store, self.id, DEFAULT_FAILURE_TTL, **wishes)
+        elif self.has_rate_limit:
+            raise InvalidJobOperation(f"job {self.id!r} has a rate limit and cannot be canceled in a pipeline")
+        else:
+            jobs.cancel_into(self.store, pipeline, self.id, DEFAULT_FAILURE_TTL, **wishes)
         self.status = JobStatus.CANCELED
+        return enqueued
+
+    async def requeue(self, at_front: bool = False) -> Job[R]:
+        """Put the job, which failed or was stopped, back on its queue. What it has used of its retries stays used.
+
+        What became of it before stays among its results. One atomic step.
+
+        Args:
+            at_front: put it at the front.
+
+        Returns:
+            the job itself.
+
+        Raises:
+            InvalidJobOperation: it is not among the failed jobs of its queue.
+            NoSuchJobError: it does not exist (any more).
+        """
+        return await self.requeue_from("failed", at_front)
+
+    async def requeue_from(self, kind: str, at_front: bool = False) -> Job[R]:
+        """`requeue` a job that must be in the registry `failed`, `finished` or `canceled` of its queue."""
+        self.mark_placed(self.origin, await jobs.requeue(self.store, self.id, kind, at_front))
+        return self
 
     async def stop(self, grace: float | None = None, timeout: float | None = 30.0) -> JobStatus | None:
         """Stop the job, which runs, and wait until it has ended.
@@ -289,12 +354,68 @@ class Job(JobRecord, Generic[R]):
             raise ValueError(f"grace must be 0 to {MAX_GRACE:g} seconds, not {grace}")
         return await stop_job(self.store, self.id, "", grace, timeout)
 
-    async def delete(self) -> None:
+    async def delete(
+        self,
+        pipeline: Pipeline | None = None,
+        remove_from_queue: bool = True,  # noqa: ARG002 - RQ's parameter: a queue lists no job that is not there
+        delete_dependents: bool = False,
+    ) -> None:
         """Delete the job with its results, in whatever state it is.
 
-        A run of it is ended by its worker, and its outcome is refused.
+        A run of it is ended by its worker, and its outcome is refused. The jobs that wait for it do not wait for it any
+        more. One atomic step.
+
+        Args:
+            pipeline: one of the caller's to add the call to.
+            remove_from_queue: accepted as in RQ.
+            delete_dependents: delete also the jobs that wait for it, and those that wait for these, before it.
         """
-        await jobs.delete(self.store, [self.id])
+        if pipeline is None:
+            await jobs.delete(self.store, [self.id], with_dependents=delete_dependents)
+            return
+        if delete_dependents:
+            raise ValueError("delete_dependents reads first what there is to delete: not in a pipeline")
+        jobs.delete_into(self.store, pipeline, self.id)
+
+    async def delete_dependents(self) -> None:
+        """Delete the jobs that wait for this one, and those that wait for these."""
+        await jobs.delete(self.store, await self.dependent_ids(), with_dependents=True)
+
+    async def dependent_ids(self) -> list[str]:
+        """The ids of the jobs that wait for this one."""
+        return await jobs.dependents(self.store, [self.id])
+
+    async def dependents(self) -> list[Job[Any]]:
+        """The jobs that wait for this one; those that are gone are left out."""
+        return await self._fetch_all(await self.dependent_ids())
+
+    async def fetch_dependencies(self) -> list[Job[Any]]:
+        """The jobs that this one was told to wait for, in order; those that are gone are left out."""
+        return await self._fetch_all(self.dependency_ids)
+
+    async def dependency(self) -> Job[Any] | None:
+        """The first of the jobs that this one was told to wait for; None when there is none (any more)."""
+        return next(iter(await self._fetch_all(self.dependency_ids[:1])), None)
+
+    async def dependencies_are_met(self) -> bool:
+        """Whether every job that this one was told to wait for has finished, may have failed, or is gone."""
+        met = {JobStatus.FINISHED, JobStatus.FAILED} if self.allow_dependency_failures else {JobStatus.FINISHED}
+        return all([await job.get_status(refresh=False) in met for job in await self.fetch_dependencies()])
+
+    async def _fetch_all(self, job_ids: Sequence[str]) -> list[Job[Any]]:
+        store = self.store
+        found = await type(self).fetch_many(job_ids, store.connection, self.serializer, prefix=store.keys.prefix)
+        return [job for job in found if job is not None]
+
+    async def get_executions(self) -> list[Execution]:
+        """The runs that go on now: one, or none."""
+        return await executions_of(self.store, self.id)
+
+    async def attempts(self) -> list[Attempt]:
+        """Every attempt of the job's present life that has ended, in order, each with its number, worker, times and
+        traceback; of many, about the last thirty.
+        """
+        return await attempts_of(self.store, self.id, self.serializer)
 
     async def latest_result(self, timeout: float = 0) -> Result[R] | None:
         """The newest outcome.
@@ -328,12 +449,13 @@ class Job(JobRecord, Generic[R]):
         result = await self.latest_result()
         return result.return_value if result is not None and result.type is Result.Type.SUCCESSFUL else None
 
-    def mark_enqueued(self, queue: str, moment: datetime) -> None:
-        """Note that the job was put on a queue at that moment, for a new life."""
+    def mark_placed(self, queue: str, placed: jobs.Placed) -> None:
+        """Note where an enqueue has put the job, for a new life."""
         self.origin = queue
-        self.status = JobStatus.QUEUED
-        self.enqueued_at = moment
+        self.status = placed.status
+        self.enqueued_at = placed.moment if placed.status in (JobStatus.QUEUED, JobStatus.STARTED) else None
         self.started_at = self.ended_at = self.last_heartbeat = self.worker_name = None
+        self.attempts_before = None
         self.has_fresh_id = False
 
     def fields_to_enqueue(self, queue: str) -> dict[str, bytes | int]:
@@ -347,6 +469,41 @@ class Job(JobRecord, Generic[R]):
         fields.pop("enqueued_at", None)
         fields.update(dict.fromkeys(_RUN, b""), origin=queue.encode())
         return fields
+
+
+async def cancel_job(
+    job_id: str,
+    connection: Redis | str | None = None,
+    serializer: object | None = None,  # noqa: ARG001 - RQ's parameter
+    enqueue_dependents: bool = False,
+    *,
+    prefix: str | None = None,
+) -> dict[str, list[str]]:
+    """`Job.cancel` for the job of an id.
+
+    Raises:
+        InvalidJobOperation: it is canceled already.
+        NoSuchJobError: there is none.
+    """
+    store, job_id = store_of(connection, prefix), check_job_id(job_id)
+    return await jobs.cancel(store, job_id, DEFAULT_FAILURE_TTL, enqueue_dependents=enqueue_dependents)
+
+
+async def requeue_job(
+    job_id: str,
+    connection: Redis | str | None = None,
+    serializer: object | None = None,
+    *,
+    prefix: str | None = None,
+) -> Job[Any]:
+    """`Job.requeue` for the job of an id.
+
+    Raises:
+        InvalidJobOperation: it is not among the failed jobs of its queue.
+        NoSuchJobError: there is none.
+    """
+    job: Job[Any] = await Job.fetch(job_id, connection, serializer, prefix=prefix)
+    return await job.requeue()
 
 
 def _plain_id(job_id: object) -> str:
@@ -376,7 +533,10 @@ def get_current_job() -> Job[Any] | None:
 
 
 def _current(run: CurrentRun) -> Job[Any]:
-    job: Job[Any] = Job(run.job_id, None, run.serializer, prefix=run.prefix)
+    kind = import_name(run.job_class) if run.job_class else Job
+    if not (isinstance(kind, type) and issubclass(kind, Job)):
+        raise TypeError(f"the worker's job_class, {run.job_class}, is no subclass of aiorq.Job")
+    job: Job[Any] = kind(run.job_id, None, run.serializer, prefix=run.prefix)
     job._connection = lambda: connect_as(dict(run.connection))  # anew in each event loop that the job's function runs
     job.decode(run.fields)
     job.status = JobStatus.STARTED

@@ -175,6 +175,10 @@ class Keys:
         """Present while a scheduler of RQ's looks after a queue."""
         return f"{self.prefix}:scheduler-lock:{queue}"
 
+    def scheduler(self, name: str) -> str:
+        """Hash of a scheduler of RQ's."""
+        return f"{self.prefix}:scheduler:{name}"
+
     def channel(self, worker: str) -> str:
         """Channel of the commands to a worker."""
         return f"{self.prefix}:pubsub:{worker}"
@@ -196,6 +200,54 @@ class Keys:
     def answer(self, execution_id: str) -> str:
         """Stream of one entry, present for a minute: how a run ended that was asked to stop."""
         return f"{self.prefix}:aiorq:answer:{execution_id}"
+
+    @property
+    def limits(self) -> str:
+        """Set of the keys of all rate limits in use."""
+        return f"{self.prefix}:rl-keys"
+
+    def limit(self, key: str) -> str:
+        """Hash of a rate limit, with one field: `concurrency`."""
+        return f"{self.prefix}:rl:{key}"
+
+    def allowed(self, key: str) -> str:
+        """Sorted set of the jobs that hold a slot of a rate limit."""
+        return f"{self.prefix}:rl:{key}:allowed"
+
+    def limited(self, key: str) -> str:
+        """Sorted set of the jobs that wait for a slot of a rate limit."""
+        return f"{self.prefix}:rl:{key}:rate_limited"
+
+    @property
+    def groups(self) -> str:
+        """Set of the names of all groups."""
+        return f"{self.prefix}:groups"
+
+    def group(self, name: str) -> str:
+        """Set of the ids of the jobs of a group."""
+        return f"{self.prefix}:group:{name}"
+
+    @property
+    def paused(self) -> str:
+        """Hash of the queues that no worker takes jobs from: name -> JSON of the reason and the time."""
+        return f"{self.prefix}:aiorq:paused"
+
+    def attempts(self, job_id: str) -> str:
+        """List of the attempts of a job that were followed by another one, each in JSON; about twenty."""
+        return f"{self.prefix}:aiorq:attempts:{job_id}"
+
+    def waits(self, job_id: str) -> str:
+        """List of jobs that a job with many parents was last known to wait for; found anew when it is gone."""
+        return f"{self.prefix}:aiorq:waits:{job_id}"
+
+    @property
+    def ended_parents(self) -> str:
+        """Hash of the jobs that ended and have many dependents left to look at: part -> how it ended, and its id."""
+        return f"{self.prefix}:aiorq:parents"
+
+    def parting(self, part: str) -> str:
+        """Set of the dependents of an ended job that are left to look at."""
+        return f"{self.prefix}:aiorq:parting:{part}"
 
     @property
     def suspended(self) -> str:

@@ -1,19 +1,20 @@
-"""What a caller may say about a job, checked once and then unchanging.
-
-Durations are whole seconds, as in RQ's format. A number, a text of digits, or digits with a unit (`90`, `"90"`,
-`"15m"`, `"2h"`, `"1d"`) is accepted wherever RQ accepts it.
-"""
+"""What a caller may say about a job, checked once and then unchanging."""
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
-from aiorq.errors import TimeoutFormatError
+from aiorq.callback import AnyCallback, Callback, as_callback
+from aiorq.dependency import DependsOn, Waits, read_depends_on
+from aiorq.errors import DependencyCycleError
 from aiorq.keys import check_job_id
+from aiorq.rate_limit import RateLimit
+from aiorq.retry import Repeat, Retry
+from aiorq.seconds import Duration, parse_kept, parse_timeout, parse_ttl
+from aiorq.webhook import Webhook
 
 DEFAULT_TIMEOUT: Final = 180
 """Seconds that a job may run when nothing else is said (RQ)."""
@@ -21,89 +22,12 @@ DEFAULT_RESULT_TTL: Final = 500
 """Seconds that a finished job and its result are kept when nothing else is said (RQ)."""
 DEFAULT_FAILURE_TTL: Final = 31_536_000
 """Seconds that a failed job is kept when nothing else is said: a year (RQ)."""
-MAX_SECONDS: Final = 100 * 365 * 86_400
-"""The longest duration accepted: a hundred years. Longer ones are taken for mistakes, or would overflow in Redis."""
 
 ON_LOST: Final = ("fail", "requeue")
 """What may become of a job that is lost with its worker."""
 _SIZE: Final = re.compile(r"([0-9]{1,15})([kmg]?)i?b?")
 _BYTES: Final = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30}
 _MAX_MEMORY: Final = 2**50
-_DURATION: Final = re.compile(r"(-?[0-9]{1,12})([smhd]?)")
-_UNIT: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
-
-
-def parse_seconds(value: object, name: str) -> int:
-    """Turn a duration into whole seconds; a fraction is cut off, as in RQ, but never so that 0 or -1 comes out of it.
-
-    Args:
-        value: an int, a float, or a text of digits with an optional unit `s`, `m`, `h` or `d`.
-        name: what the duration is, for the error.
-
-    Raises:
-        TimeoutFormatError: it is something else, not finite, less than a second, or longer than `MAX_SECONDS`.
-    """
-    seconds: int
-    if isinstance(value, bool):
-        raise TimeoutFormatError(f"{name}: {value!r} is not a duration")
-    if isinstance(value, int):
-        seconds = value
-    elif isinstance(value, float) and math.isfinite(value):
-        seconds = int(value)
-        if seconds <= 0 and seconds != value:  # 0 and -1 have meanings that a fraction must not get by accident
-            raise TimeoutFormatError(f"{name}: {value!r} is not a duration; use whole seconds")
-    elif isinstance(value, str) and (match := _DURATION.fullmatch(value.strip().lower())):
-        seconds = int(match[1]) * _UNIT[match[2]]
-    else:
-        shown = value[:40] if isinstance(value, str) else value
-        raise TimeoutFormatError(
-            f"{name}: {shown!r} is not a duration; use seconds or a text such as '90', '15m', '2h', '1d'"
-        )
-    if abs(seconds) > MAX_SECONDS:
-        raise TimeoutFormatError(f"{name}: that is more than a hundred years")
-    return seconds
-
-
-def parse_timeout(value: object) -> int | None:
-    """Seconds that a job may run: 1 and more, or -1 for no limit; None stays None (the queue's default applies).
-
-    Raises:
-        ValueError: 0, or below -1; `TimeoutFormatError` when it cannot be read.
-    """
-    if value is None:
-        return None
-    seconds = parse_seconds(value, "job_timeout")
-    if seconds == 0 or seconds < -1:
-        raise ValueError(f"job_timeout: {value!r} is not allowed; use at least one second, or -1 for no limit")
-    return seconds
-
-
-def parse_ttl(value: object) -> int | None:
-    """Seconds that a job may wait in its queue: 1 and more; None for ever.
-
-    Raises:
-        ValueError: 0 or less; `TimeoutFormatError` when it cannot be read.
-    """
-    if value is None:
-        return None
-    seconds = parse_seconds(value, "ttl")
-    if seconds <= 0:
-        raise ValueError(f"ttl: {value!r} is not allowed; use at least one second, or leave it out")
-    return seconds
-
-
-def parse_kept(value: object, name: str) -> int | None:
-    """Seconds that an ended job is kept: 0 deletes it at once, -1 keeps it for ever; None stays None (the default).
-
-    Raises:
-        ValueError: below -1; `TimeoutFormatError` when it cannot be read.
-    """
-    if value is None:
-        return None
-    seconds = parse_seconds(value, name)
-    if seconds < -1:
-        raise ValueError(f"{name}: {value!r} is not allowed; use seconds, 0 to delete at once, or -1 to keep for ever")
-    return seconds
 
 
 def check_on_lost(value: str | None) -> str | None:
@@ -160,10 +84,41 @@ class JobOptions:
     the worker's setting."""
     memory_limit: int | None = None
     """Bytes of data that the process of the job may have; None for the worker's setting."""
+    depends_on: DependsOn | None = None
+    """Jobs, ids or `Dependency` objects that must end first; one or several."""
+    retry: Retry | None = None
+    """How often a failed job is tried again."""
+    repeat: Repeat | None = None
+    """How often a job that succeeded runs again."""
+    on_success: AnyCallback | None = None
+    """Called with `(job, connection, result)` when the job has succeeded; if it raises, the job fails."""
+    on_failure: AnyCallback | None = None
+    """Called with `(job, connection, type, value, traceback)` when an attempt has failed."""
+    on_stopped: AnyCallback | None = None
+    """Called with `(job, connection)` when the job was stopped."""
+    rate_limit: RateLimit | None = None
+    """How many jobs with the same key may be queued or run at a time."""
+    webhooks: Sequence[Webhook] | None = None
+    """HTTP requests to make when the job has ended."""
+    unique: bool = False
+    """Refuse the job if one of its `job_id` exists, whatever its state."""
 
     def __post_init__(self) -> None:
         """Check every option, and turn durations into seconds."""
         put = object.__setattr__
+        put(self, "depends_on", read_depends_on(self.depends_on))
+        for name in ("on_success", "on_failure", "on_stopped"):
+            put(self, name, as_callback(getattr(self, name), name))
+        for name, kind in (("retry", Retry), ("repeat", Repeat), ("rate_limit", RateLimit)):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, kind):
+                raise TypeError(f"{name} must be a {kind.__name__}, not {type(value).__name__}")
+        put(self, "webhooks", _webhooks(self.webhooks))
+        if self.unique:
+            if self.job_id is None:
+                raise ValueError("unique needs a job_id")
+            if self.waits.ids or self.rate_limit is not None:
+                raise ValueError("unique goes neither with depends_on nor with rate_limit")
         put(self, "job_timeout", parse_timeout(self.job_timeout))
         put(self, "result_ttl", parse_kept(self.result_ttl, "result_ttl"))
         put(self, "failure_ttl", parse_kept(self.failure_ttl, "failure_ttl"))
@@ -176,25 +131,55 @@ class JobOptions:
             raise TypeError(f"meta must be a dict, not {type(self.meta).__name__}")
         if self.description is not None and not isinstance(self.description, str):
             raise TypeError(f"description must be text, not {type(self.description).__name__}")
+        if self.job_id is not None and self.job_id in self.waits.ids:
+            raise DependencyCycleError(self.job_id)
+
+    @property
+    def waits(self) -> Waits:
+        """What `depends_on` says, put together."""
+        assert isinstance(self.depends_on, Waits)
+        return self.depends_on
+
+    def callbacks(self) -> dict[str, Callback]:
+        """The callbacks that were given, by `success`, `failure` and `stopped`."""
+        given = {"success": self.on_success, "failure": self.on_failure, "stopped": self.on_stopped}
+        return {name: callback for name, callback in given.items() if isinstance(callback, Callback)}
+
+
+class OptionWords(TypedDict, total=False):
+    """The options of `JobOptions` as keywords, with durations as callers write them."""
+
+    job_timeout: Duration | None
+    result_ttl: Duration | None
+    failure_ttl: Duration | None
+    ttl: Duration | None
+    description: str | None
+    job_id: str | None
+    at_front: bool
+    meta: Mapping[str, Any] | None
+    on_lost: str | None
+    memory_limit: int | str | None
+    depends_on: DependsOn | None
+    retry: Retry | None
+    repeat: Repeat | None
+    on_success: AnyCallback | None
+    on_failure: AnyCallback | None
+    on_stopped: AnyCallback | None
+    rate_limit: RateLimit | None
+    webhooks: Sequence[Webhook] | None
+    unique: bool
+
+
+def _webhooks(webhooks: Sequence[Webhook] | None) -> tuple[Webhook, ...]:
+    given = tuple(webhooks or ())
+    for webhook in given:
+        if not isinstance(webhook, Webhook):
+            raise TypeError(f"webhooks must be Webhook objects, not {type(webhook).__name__}")
+    return given
 
 
 RESERVED: Final = frozenset(JobOptions.__dataclass_fields__)
 """The keywords of `enqueue` that are options and not arguments of the function."""
-NOT_YET: Final = frozenset(
-    {
-        "depends_on",
-        "on_failure",
-        "on_stopped",
-        "on_success",
-        "pipeline",
-        "rate_limit",
-        "repeat",
-        "retry",
-        "unique",
-        "webhooks",
-    }
-)
-"""Keywords that RQ reserves and aiorq does not act on yet: they are refused, never swallowed."""
 
 
 def split_options(kwargs: Mapping[str, Any]) -> tuple[JobOptions, tuple[Any, ...] | None, dict[str, Any]]:
@@ -205,13 +190,9 @@ def split_options(kwargs: Mapping[str, Any]) -> tuple[JobOptions, tuple[Any, ...
         (those of `kwargs=` if it was given, which must then be all of them).
 
     Raises:
-        NotImplementedError: an option of RQ's that aiorq does not have yet.
         TypeError: `args` or `kwargs` of a wrong type, or keywords beside an explicit `kwargs=`.
     """
     rest = dict(kwargs)
-    for name in NOT_YET.intersection(rest):
-        if rest.pop(name):
-            raise NotImplementedError(f"{name}= is not supported yet")
     options = JobOptions(**{name: rest.pop(name) for name in RESERVED.intersection(rest)})
     args = rest.pop("args", None)
     if args is not None and not isinstance(args, (tuple, list)):

@@ -3,44 +3,48 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from functools import total_ordering
-from typing import Any, ParamSpec, TypeVar, cast, overload
+from graphlib import CycleError, TopologicalSorter
+from typing import Any, Final, ParamSpec, TypeAlias, TypeVar, Unpack, cast, overload
+from uuid import uuid4
 
 from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
 
-from aiorq.call import make_call
-from aiorq.errors import NoSuchJobError
+from aiorq.call import import_name, make_call
+from aiorq.callback import AnyCallback
+from aiorq.dependency import DependsOn
+from aiorq.enqueuer import EnqueueData, Enqueuer
+from aiorq.errors import DependencyCycleError, NoSuchJobError
+from aiorq.inline import run_sync
 from aiorq.job import Job
 from aiorq.keys import Keys, check_queue_name, is_job_id
-from aiorq.options import (
-    DEFAULT_TIMEOUT,
-    JobOptions,
-    check_on_lost,
-    parse_kept,
-    parse_timeout,
-    parse_ttl,
-    split_options,
+from aiorq.options import DEFAULT_TIMEOUT, JobOptions, OptionWords, check_on_lost, split_options
+from aiorq.rate_limit import RateLimit
+from aiorq.registry import (
+    BaseRegistry,
+    CanceledJobRegistry,
+    DeferredJobRegistry,
+    FailedJobRegistry,
+    FinishedJobRegistry,
+    ReadyJobRegistry,
+    ScheduledJobRegistry,
+    StartedJobRegistry,
 )
+from aiorq.retry import Repeat, Retry
+from aiorq.seconds import MAX_SECONDS, Duration, parse_kept, parse_timeout, parse_ttl
 from aiorq.serializers import resolve_serializer
+from aiorq.status import JobStatus
 from aiorq.store import jobs, queues
 from aiorq.store.base import Store, store_of
+from aiorq.webhook import Webhook
 
 P = ParamSpec("P")
 R = TypeVar("R")
-Duration = int | str
-"""Seconds, or a text such as `90`, `15m`, `2h`, `1d`."""
-
-
-@dataclass(frozen=True, slots=True)
-class EnqueueData:
-    """One job for `enqueue_many`; made by `Queue.prepare_data`."""
-
-    func: Callable[..., Any] | str
-    args: tuple[Any, ...]
-    kwargs: Mapping[str, Any]
-    options: JobOptions
+_LATEST: Final = 7_258_118_400.0  # 2200-01-01
 
 
 @total_ordering
@@ -58,9 +62,10 @@ class Queue:
         name: str = "default",
         connection: Redis | str | None = None,
         default_timeout: Duration | None = None,
-        *,
-        job_class: type[Job[Any]] | None = None,
+        is_async: bool = True,
+        job_class: type[Job[Any]] | str | None = None,
         serializer: object | None = None,
+        *,
         prefix: str | None = None,
         on_lost: str | None = None,
     ) -> None:
@@ -70,7 +75,9 @@ class Queue:
             name: 1 to 100 characters without commas and control characters.
             connection: a `redis.asyncio.Redis`, a URL, or None for the environment's (`AIORQ_REDIS_URL`).
             default_timeout: seconds that a job may run unless it says otherwise; None for 180.
-            job_class: what its jobs are made as.
+            is_async: False to run each job at once, in the process that enqueues it, in place of a worker: for tests. Redis
+                is needed all the same, and keeps what RQ keeps.
+            job_class: what its jobs are made as: a class, or its dotted name.
             serializer: `pickle`, `json`, a dotted path or an object with `dumps` and `loads`; workers need the same.
             prefix: of all keys; None for the environment's (`AIORQ_KEY_PREFIX`, else `rq`).
             on_lost: what becomes of jobs that this object enqueues, and which do not say so themselves, if their worker
@@ -83,7 +90,8 @@ class Queue:
         self.default_timeout: int = parse_timeout(default_timeout) or self.DEFAULT_TIMEOUT
         self.serializer = resolve_serializer(serializer)
         self.on_lost = check_on_lost(on_lost)
-        self.job_class: type[Job[Any]] = job_class or Job
+        self.is_async = is_async
+        self.job_class: type[Job[Any]] = _job_class(job_class)
         self._connection = connection
         self._prefix = prefix
         self._keys = Keys(prefix)
@@ -107,6 +115,41 @@ class Queue:
     def key(self) -> str:
         """The key of the queue's list."""
         return self._keys.queue(self.name)
+
+    @property
+    def started_job_registry(self) -> StartedJobRegistry:
+        """The jobs of the queue that run."""
+        return StartedJobRegistry(queue=self)
+
+    @property
+    def finished_job_registry(self) -> FinishedJobRegistry:
+        """Those that have finished and are kept."""
+        return FinishedJobRegistry(queue=self)
+
+    @property
+    def failed_job_registry(self) -> FailedJobRegistry:
+        """Those that failed or were stopped, and are kept."""
+        return FailedJobRegistry(queue=self)
+
+    @property
+    def deferred_job_registry(self) -> DeferredJobRegistry:
+        """Those that wait for others."""
+        return DeferredJobRegistry(queue=self)
+
+    @property
+    def ready_job_registry(self) -> ReadyJobRegistry:
+        """Those that wait for nothing any more, and which RQ has not put on the queue yet."""
+        return ReadyJobRegistry(queue=self)
+
+    @property
+    def scheduled_job_registry(self) -> ScheduledJobRegistry:
+        """Those that wait for their time."""
+        return ScheduledJobRegistry(queue=self)
+
+    @property
+    def canceled_job_registry(self) -> CanceledJobRegistry:
+        """Those that were canceled and are kept."""
+        return CanceledJobRegistry(queue=self)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
@@ -165,27 +208,61 @@ class Queue:
         Args:
             f: a function that workers can import, a method, a callable object, or the dotted name of a function.
             args: its positional arguments.
-            kwargs: its keyword arguments, and the options: `job_timeout`, `result_ttl`, `ttl`, `failure_ttl`,
-                `description`, `job_id`, `at_front`, `meta`, `on_lost`, `memory_limit` (see `JobOptions`). `args=` and
-                `kwargs=` give arguments explicitly, for functions with keywords of those names.
+            kwargs: its keyword arguments, and the options: all of `JobOptions`, and `pipeline`, one of the caller's to add
+                the call to. `args=` and `kwargs=` give arguments explicitly, for functions with keywords of those names.
 
         Returns:
-            the job, queued.
+            the job: queued; deferred, where it waits for others; or rate limited. With `is_async` False it has ended.
 
         Raises:
             TypeError, ValueError: a bad function or option.
             SerializationError: an argument cannot be serialised; `path` names it.
-            DuplicateJobError: the job of this `job_id` runs. One that waits or ended is replaced.
+            DuplicateJobError: the job of this `job_id` runs, or exists and `unique` was asked for. Otherwise one that
+                waits or ended is replaced.
+            DependencyCycleError: it would wait for itself, or for a job that waits for it.
             CorruptJobError: the key of this `job_id` holds no job.
             QueueFullError: Redis is at its memory limit.
             ConnectionLostError: Redis cannot be asked now. The job may be there all the same if the answer was lost.
         """
+        return await self._enqueue_call(f, args, kwargs)
+
+    async def enqueue_at(
+        self, datetime: datetime, f: Callable[..., Any] | str, /, *args: Any, **kwargs: Any
+    ) -> Job[Any]:
+        """As `enqueue`, for a later time.
+
+        Args:
+            datetime: when the job may run at the earliest; one without a timezone is local time, as in RQ. One that is
+                past means now.
+            f: as for `enqueue`.
+            args: its positional arguments.
+            kwargs: as for `enqueue`.
+
+        Returns:
+            the job, scheduled, unless it waits for others first.
+        """
+        return await self._enqueue_call(f, args, kwargs, datetime)
+
+    async def enqueue_in(
+        self, time_delta: timedelta, func: Callable[..., Any] | str, /, *args: Any, **kwargs: Any
+    ) -> Job[Any]:
+        """As `enqueue_at`, for the time that is `time_delta` from now by the server's clock."""
+        return await self._enqueue_call(func, args, kwargs, time_delta)
+
+    async def _enqueue_call(
+        self,
+        f: Callable[..., Any] | str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        when: datetime | timedelta | None = None,
+    ) -> Job[Any]:
+        pipeline = kwargs.pop("pipeline", None)
         options, explicit, rest = split_options(kwargs)
         if explicit is not None:
             if args:
                 raise TypeError("give all positional arguments in args=, or none")
             args = explicit
-        return await self.enqueue_job(self._make(EnqueueData(f, args, rest, options)), at_front=options.at_front)
+        return await self.enqueue_data(EnqueueData(f, args, rest, options), when, pipeline)
 
     async def enqueue_call(
         self,
@@ -197,30 +274,58 @@ class Queue:
         ttl: Duration | None = None,
         failure_ttl: Duration | None = None,
         description: str | None = None,
+        depends_on: DependsOn | None = None,
         job_id: str | None = None,
         at_front: bool = False,
         meta: Mapping[str, Any] | None = None,
+        retry: Retry | None = None,
+        repeat: Repeat | None = None,
+        on_success: AnyCallback | None = None,
+        on_failure: AnyCallback | None = None,
+        on_stopped: AnyCallback | None = None,
+        rate_limit: RateLimit | None = None,
+        pipeline: Pipeline | None = None,
+        unique: bool = False,
+        webhooks: Sequence[Webhook] | None = None,
         *,
         on_lost: str | None = None,
         memory_limit: int | str | None = None,
     ) -> Job[Any]:
         """As `enqueue`, with the arguments of the function and the options apart."""
-        data = self.prepare_data(
-            func,
-            args,
-            kwargs,
-            timeout,
-            result_ttl,
-            ttl,
-            failure_ttl,
-            description,
-            job_id,
-            at_front,
-            meta,
+        options = JobOptions(
+            job_timeout=cast("int | None", timeout),
+            result_ttl=cast("int | None", result_ttl),
+            ttl=cast("int | None", ttl),
+            failure_ttl=cast("int | None", failure_ttl),
+            description=description,
+            depends_on=depends_on,
+            job_id=job_id,
+            at_front=at_front,
+            meta=meta,
+            retry=retry,
+            repeat=repeat,
+            on_success=on_success,
+            on_failure=on_failure,
+            on_stopped=on_stopped,
+            rate_limit=rate_limit,
+            unique=unique,
+            webhooks=webhooks,
             on_lost=on_lost,
-            memory_limit=memory_limit,
+            memory_limit=cast("int | None", memory_limit),
         )
-        return await self.enqueue_job(self._make(data), at_front=at_front)
+        return await self.enqueue_data(
+            EnqueueData(func, tuple(args or ()), dict(kwargs or {}), options), None, pipeline
+        )
+
+    def options(self, **options: Unpack[OptionWords]) -> Enqueuer:
+        """Say the options first, so that what follows is the function's own and type checkers can check it.
+
+        `await queue.options(job_timeout=30, retry=Retry(3)).enqueue(f, 1, 2)`. The options are those of `JobOptions`.
+
+        Raises:
+            TypeError, ValueError: a bad option.
+        """
+        return Enqueuer(self, JobOptions(**cast("Any", options)))
 
     @staticmethod
     def prepare_data(
@@ -232,10 +337,18 @@ class Queue:
         ttl: Duration | None = None,
         failure_ttl: Duration | None = None,
         description: str | None = None,
+        depends_on: DependsOn | None = None,
         job_id: str | None = None,
         at_front: bool = False,
         meta: Mapping[str, Any] | None = None,
+        retry: Retry | None = None,
+        on_success: AnyCallback | None = None,
+        on_failure: AnyCallback | None = None,
+        on_stopped: AnyCallback | None = None,
+        repeat: Repeat | None = None,
+        webhooks: Sequence[Webhook] | None = None,
         *,
+        rate_limit: RateLimit | None = None,
         on_lost: str | None = None,
         memory_limit: int | str | None = None,
     ) -> EnqueueData:
@@ -250,53 +363,105 @@ class Queue:
             failure_ttl=cast("int | None", failure_ttl),
             ttl=cast("int | None", ttl),
             description=description,
+            depends_on=depends_on,
             job_id=job_id,
             at_front=at_front,
             meta=meta,
+            retry=retry,
+            repeat=repeat,
+            on_success=on_success,
+            on_failure=on_failure,
+            on_stopped=on_stopped,
+            rate_limit=rate_limit,
+            webhooks=webhooks,
             on_lost=on_lost,
             memory_limit=cast("int | None", memory_limit),
         )
         return EnqueueData(func, tuple(args or ()), dict(kwargs or {}), options)
 
-    async def enqueue_many(self, job_datas: Sequence[EnqueueData]) -> list[Job[Any]]:
+    async def enqueue_data(
+        self, data: EnqueueData, when: datetime | timedelta | None = None, pipeline: Pipeline | None = None
+    ) -> Job[Any]:
+        """Put a described job on the queue, now or for a later time; otherwise as `enqueue`.
+
+        Args:
+            data: from `prepare_data`, or from `prepare` of `options(...)`.
+            when: the moment, or the time from now, before which the job may not run; None for now.
+            pipeline: one of the caller's to add the call to.
+        """
+        job = self._make(data)
+        return await self._put(job, data.options.at_front, data.options.unique, when, pipeline)
+
+    async def enqueue_many(
+        self,
+        job_datas: Iterable[EnqueueData],
+        pipeline: Pipeline | None = None,
+        group_id: str | None = None,
+        *,
+        progress: Callable[[int], None] | None = None,
+    ) -> list[Job[Any]]:
         """Put many calls on the queue, in order, a hundred in each atomic step.
+
+        They may depend on each other, in whatever order they stand.
 
         Args:
             job_datas: from `prepare_data`.
+            pipeline: one of the caller's to add the calls to.
+            group_id: the name of the group that they are to belong to.
+            progress: is told after each step how many were sent.
 
         Returns:
-            the jobs, in the same order.
+            the jobs, in RQ's order: first those that depend on nothing, as they stood, then those that wait for others,
+            then those that depended on others and did not have to wait.
 
         Raises:
             ValueError: two of them have the same `job_id`; nothing was enqueued.
+            DependencyCycleError: some of them would wait for each other; nothing was enqueued.
             DuplicateJobError: the job of one `job_id` runs; all others were enqueued.
             CorruptJobError: the key of one `job_id` holds no job; all others were enqueued.
         """
-        explicit = [data.options.job_id for data in job_datas if data.options.job_id is not None]
+        datas = list(job_datas)
+        explicit = [data.options.job_id for data in datas if data.options.job_id is not None]
         if len(set(explicit)) != len(explicit):
-            twice = next(job_id for job_id in explicit if explicit.count(job_id) > 1)
+            twice = next(job_id for job_id, count in Counter(explicit).items() if count > 1)
             raise ValueError(f"job_id {twice!r} stands twice in one enqueue_many; nothing was enqueued")
-        made = [self._make(data) for data in job_datas]
-        new = [self._new(job, data.options.at_front) for job, data in zip(made, job_datas, strict=True)]
-        for job, moment in zip(made, await jobs.enqueue_many(self.store, new), strict=True):
-            job.mark_enqueued(self.name, moment)
-        return made
+        made = _parents_first([(self._make(data, group_id), data.options.at_front) for data in datas])
+        if not self.is_async:
+            return [await self._put(job, front, False, None, pipeline) for job, front in made]
+        new = [self._new(job, front) for job, front in made]
+        if pipeline is not None:
+            jobs.enqueue_into(self.store, pipeline, new)
+            placed = [_presumed(each) for each in new]
+        else:
+            placed = await jobs.enqueue_many(self.store, new, progress)
+        for (job, _), place in zip(made, placed, strict=True):
+            job.mark_placed(self.name, place)
+        return sorted((job for job, _ in made), key=_order_of_rq)
 
-    async def enqueue_job(self, job: Job[R], at_front: bool = False) -> Job[R]:
+    async def enqueue_job(
+        self, job: Job[R], pipeline: Pipeline | None = None, at_front: bool = False, unique: bool = False
+    ) -> Job[R]:
         """Put a job that was made with `Job.create`, or read, on the queue, in one atomic step.
 
         It becomes a job of this queue and begins a new life, whatever became of it before.
+
+        Args:
+            job: which.
+            pipeline: one of the caller's to add the call to.
+            at_front: put it at the front.
+            unique: refuse it if there is a job of its id.
 
         Raises:
             ValueError: a duration of the job was set to what is none.
             DuplicateJobError, CorruptJobError, QueueFullError, ConnectionLostError: as for `enqueue`.
         """
-        job.timeout = parse_timeout(job.timeout) or self.default_timeout
-        job.ttl = parse_ttl(job.ttl)
-        job.result_ttl = parse_kept(job.result_ttl, "result_ttl")
-        job.failure_ttl = parse_kept(job.failure_ttl, "failure_ttl")
-        job.mark_enqueued(self.name, await jobs.enqueue(self.store, self._new(job, at_front)))
-        return job
+        return await self._put(job, at_front, unique, None, pipeline)
+
+    async def schedule_job(
+        self, job: Job[R], datetime: datetime, pipeline: Pipeline | None = None, unique: bool = False
+    ) -> Job[R]:
+        """As `enqueue_job`, for a later time (see `enqueue_at`)."""
+        return await self._put(job, bool(job.enqueue_at_front), unique, datetime, pipeline)
 
     def create_job(
         self,
@@ -308,25 +473,103 @@ class Queue:
         ttl: Duration | None = None,
         failure_ttl: Duration | None = None,
         description: str | None = None,
+        depends_on: DependsOn | None = None,
         job_id: str | None = None,
         meta: Mapping[str, Any] | None = None,
+        status: JobStatus = JobStatus.QUEUED,
+        retry: Retry | None = None,
+        repeat: Repeat | None = None,
+        *,
+        on_success: AnyCallback | None = None,
+        on_failure: AnyCallback | None = None,
+        on_stopped: AnyCallback | None = None,
+        webhooks: Sequence[Webhook] | None = None,
+        group_id: str | None = None,
+        rate_limit: RateLimit | None = None,
     ) -> Job[Any]:
         """Make a job of this queue without enqueueing it; `enqueue_job` does that."""
         data = self.prepare_data(
-            func, args, kwargs, timeout, result_ttl, ttl, failure_ttl, description, job_id, meta=meta
+            func,
+            args,
+            kwargs,
+            timeout,
+            result_ttl,
+            ttl,
+            failure_ttl,
+            description,
+            depends_on,
+            job_id,
+            meta=meta,
+            retry=retry,
+            repeat=repeat,
+            on_success=on_success,
+            on_failure=on_failure,
+            on_stopped=on_stopped,
+            webhooks=webhooks,
+            rate_limit=rate_limit,
         )
-        return self._make(data)
+        job = self._make(data, group_id)
+        job.status = JobStatus(status)
+        return job
 
-    def _make(self, data: EnqueueData) -> Job[Any]:
+    def _make(self, data: EnqueueData, group_id: str | None = None) -> Job[Any]:
         job = self.job_class(data.options.job_id, self._connection, self.serializer, prefix=self._prefix)
         job.set_call(make_call(data.func, data.args, data.kwargs), data.options, self.default_timeout)
         job.origin = self.name
         job.on_lost = job.on_lost or self.on_lost
+        job.group_id = group_id
         return job
 
-    def _new(self, job: Job[Any], at_front: bool) -> jobs.NewJob:
+    async def _put(
+        self, job: Job[R], at_front: bool, unique: bool, when: datetime | timedelta | None, pipeline: Pipeline | None
+    ) -> Job[R]:
+        job.timeout = parse_timeout(job.timeout) or self.default_timeout
+        job.ttl = parse_ttl(job.ttl)
+        job.result_ttl = parse_kept(job.result_ttl, "result_ttl")
+        job.failure_ttl = parse_kept(job.failure_ttl, "failure_ttl")
+        new = self._new(job, at_front, unique, when)
+        if new.run_token and pipeline is not None:
+            raise ValueError("a queue whose jobs run at once (is_async=False) cannot enqueue them in a pipeline")
+        if pipeline is not None:
+            jobs.enqueue_into(self.store, pipeline, [new])
+            job.mark_placed(self.name, _presumed(new))
+            return job
+        job.mark_placed(self.name, await jobs.enqueue(self.store, new))
+        if job.status is JobStatus.STARTED:
+            await run_sync(job, new.run_token)
+        return job
+
+    def _new(
+        self, job: Job[Any], at_front: bool, unique: bool = False, when: datetime | timedelta | None = None
+    ) -> jobs.NewJob:
         nonce = "" if job.has_fresh_id else secrets.token_hex(8)
-        return jobs.NewJob(job.id, self.name, job.fields_to_enqueue(self.name), job.ttl, at_front, nonce)
+        limit = None
+        if job.rate_limit_key is not None:
+            limit = job.rate_limit_key, job.rate_limit_concurrency or 1
+        at, delay = _moment_of(when)
+        runs_here = not self.is_async and when is None
+        if limit is not None and not self.is_async:
+            raise ValueError("a rate limit does not go with a queue whose jobs run at once (is_async=False)")
+        fields = job.fields_to_enqueue(self.name)
+        if at_front and (when is not None or limit is not None):
+            fields["enqueue_at_front"] = 1
+        return jobs.NewJob(
+            job.id,
+            self.name,
+            fields,
+            job.ttl,
+            at_front,
+            nonce,
+            parents=job.dependency_ids,
+            allow_failure=bool(job.allow_dependency_failures),
+            at=at,
+            delay=delay,
+            limit=limit,
+            group=job.group_id or "",
+            unique=unique,
+            run_token=uuid4().hex if runs_here else "",
+            lease=_lease_of(job) if runs_here else 0.0,
+        )
 
     async def count(self) -> int:
         """How many jobs wait in the queue; deferred and scheduled ones do not count."""
@@ -379,6 +622,14 @@ class Queue:
         """Take the first entry of a job out of the list; the job itself stays. Returns 1, or 0 if it was not there."""
         return await queues.remove(self.store, self.name, _id(job_or_id))
 
+    async def compact(self) -> int:
+        """Take ids out of the list whose job is gone; returns how many. The order of the others stays."""
+        return await queues.compact(self.store, self.name)
+
+    async def scheduler_pid(self) -> int | None:
+        """The process id of the scheduler of RQ's that looks after the queue; None when there is none."""
+        return await queues.scheduler_pid(self.store, self.name)
+
     async def empty(self) -> int:
         """Delete the jobs that wait; returns how many entries the list had. Atomic in steps of 500."""
         return await queues.empty(self.store, self.name)
@@ -388,6 +639,73 @@ class Queue:
         if delete_jobs:
             await self.empty()
         await queues.forget(self.store, self.name)
+
+
+BaseRegistry.queue_class = Queue  # which is built upon registries, and which they give back
+
+
+def _job_class(given: type[Job[Any]] | str | None) -> type[Job[Any]]:
+    found = import_name(given) if isinstance(given, str) else given or Job
+    if not (isinstance(found, type) and issubclass(found, Job)):
+        raise TypeError(f"job_class must be a subclass of aiorq.Job, not {given!r}")
+    return found
+
+
+def _moment_of(when: datetime | timedelta | None) -> tuple[float | None, float | None]:
+    """Seconds since 1970, or seconds from now."""
+    if when is None:
+        return None, None
+    if isinstance(when, timedelta):
+        seconds = when.total_seconds()
+        if seconds > MAX_SECONDS:
+            raise ValueError(f"time_delta: {when} is more than a hundred years")
+        return None, max(0.0, seconds)
+    if not isinstance(when, datetime):
+        raise TypeError(f"expected a datetime or a timedelta, not {type(when).__name__}")
+    try:
+        seconds = when.timestamp()
+    except (OverflowError, ValueError, OSError):
+        raise ValueError(f"datetime: {when} is out of range") from None
+    if seconds > _LATEST:
+        raise ValueError(f"datetime: {when} is out of range; jobs can be scheduled up to the year 2200")
+    return max(0.0, seconds), None
+
+
+def _lease_of(job: Job[Any]) -> float:
+    """Seconds after which a job that its enqueuer runs counts as lost: nobody renews this lease (RQ's numbers)."""
+    timeout = DEFAULT_TIMEOUT if job.timeout is None else job.timeout
+    return float(timeout + 60 if timeout > 0 else 420)
+
+
+def _presumed(new: jobs.NewJob) -> jobs.Placed:
+    """Where a job is presumed to come to be whose enqueue the caller sends."""
+    waits = JobStatus.SCHEDULED if new.at is not None or new.delay is not None else JobStatus.QUEUED
+    return jobs.Placed(JobStatus.DEFERRED if new.parents else waits, datetime.now(UTC))
+
+
+def _parents_first(made: list[tuple[Job[Any], bool]]) -> list[tuple[Job[Any], bool]]:
+    """Jobs in such an order that none comes before one that it waits for; otherwise as they stood.
+
+    Raises:
+        DependencyCycleError: some of them wait for each other.
+    """
+    free = [entry for entry in made if not entry[0].dependency_ids]
+    waiting = [entry for entry in made if entry[0].dependency_ids]
+    if not waiting:
+        return made
+    ids = {job.id for job, _ in waiting}
+    graph = {job.id: ids.intersection(job.dependency_ids) for job, _ in waiting}
+    try:
+        order = {job_id: index for index, job_id in enumerate(TopologicalSorter(graph).static_order())}
+    except CycleError as error:
+        raise DependencyCycleError(error.args[1][0]) from None
+    return free + sorted(waiting, key=lambda entry: order[entry[0].id])
+
+
+def _order_of_rq(job: Job[Any]) -> int:
+    if not job.dependency_ids:
+        return 0
+    return 1 if job.status is JobStatus.DEFERRED else 2
 
 
 def _id(job_or_id: Job[Any] | str) -> str:

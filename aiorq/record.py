@@ -22,8 +22,10 @@ from aiorq.call import Call, decode_call, describe_error, encode_call, resolve
 from aiorq.errors import CorruptJobError, SerializationError
 from aiorq.keys import check_job_id
 from aiorq.options import JobOptions
+from aiorq.retry import Retry
 from aiorq.serializers import Serializer, resolve_serializer
 from aiorq.status import JobStatus
+from aiorq.webhook import Webhook, decode_webhooks, encode_webhooks
 
 T = TypeVar("T")
 _DATE: Final = "%Y-%m-%dT%H:%M:%S.%fZ"
@@ -116,8 +118,15 @@ class JobRecord:
         """What becomes of the job if its worker is lost while it runs: `fail` or `requeue`."""
         self.memory_limit: int | None = None
         """Bytes of data that its process may have."""
-        self.webhooks: str | None = None
-        """RQ's JSON text of the webhooks."""
+        self.retry_jitter: float | None = None
+        """Share of an interval by which it is made longer or shorter at random."""
+        self.retry_on: list[str] | None = None
+        """Dotted names of the exceptions that alone are tried again."""
+        self.never_retry: list[str] | None = None
+        """Dotted names of the exceptions that are not tried again."""
+        self.attempts_before: int | None = None
+        """How many attempts of this life have ended and were followed by another one."""
+        self.webhooks: list[Webhook] = []
         self.data: bytes = b""
         """The call, as RQ stores it."""
         self._call: Call | None = None
@@ -180,6 +189,11 @@ class JobRecord:
     def kwargs(self) -> dict[str, Any]:
         """The keyword arguments."""
         return self.call.kwargs
+
+    @property
+    def attempt(self) -> int:
+        """The number of the attempt that runs, or is to run, from 1 on."""
+        return 1 + (self.attempts_before or 0)
 
     @property
     def has_rate_limit(self) -> bool:
@@ -254,6 +268,27 @@ class JobRecord:
         self.on_lost = options.on_lost
         self.memory_limit = options.memory_limit
         self.meta = dict(options.meta or {})
+        self.dependency_ids = list(options.waits.ids)
+        self.allow_dependency_failures = options.waits.allow_failure
+        self.enqueue_at_front = options.waits.enqueue_at_front
+        for kind, callback in options.callbacks().items():
+            setattr(self, f"{kind}_callback_name", callback.name)
+            setattr(self, f"{kind}_callback_timeout", callback.timeout)
+        if options.retry is not None:
+            self.set_retry(options.retry)
+        if options.repeat is not None:
+            self.repeats_left, self.repeat_intervals = options.repeat.times, list(options.repeat.intervals)
+        if options.rate_limit is not None:
+            self.rate_limit_key = options.rate_limit.key
+            self.rate_limit_concurrency = options.rate_limit.concurrency
+        self.webhooks = list(options.webhooks or ())
+
+    def set_retry(self, retry: Retry) -> None:
+        """Take over how often a job is tried again."""
+        self.retries_left, self.retry_intervals = retry.max, list(retry.intervals)
+        self.enqueue_at_front_on_retry = retry.enqueue_at_front
+        self.retry_jitter = retry.jitter or None
+        self.retry_on, self.never_retry = retry.retry_on or None, retry.never or None
 
     def encode_meta(self) -> bytes:
         """`meta` in bytes; what could not be read is given back unchanged; empty when there is none.
@@ -310,9 +345,12 @@ class JobRecord:
             "repeat_intervals": None if self.repeat_intervals is None else json.dumps(self.repeat_intervals),
             "rate_limit_key": self.rate_limit_key,
             "rate_limit_concurrency": self.rate_limit_concurrency,
-            "webhooks": self.webhooks,
+            "webhooks": encode_webhooks(self.webhooks) if self.webhooks else None,
             "aiorq_on_lost": self.on_lost,
             "aiorq_memory_limit": self.memory_limit,
+            "aiorq_jitter": None if self.retry_jitter is None else repr(float(self.retry_jitter)),
+            "aiorq_retry_on": json.dumps(self.retry_on) if self.retry_on else None,
+            "aiorq_never": json.dumps(self.never_retry) if self.never_retry else None,
         }
         fields.update({name: value for name, value in optional.items() if value is not None})
         encoded: dict[str, bytes | int] = {}
@@ -371,7 +409,11 @@ class JobRecord:
         self.repeat_intervals = read.convert("repeat_intervals", _integers)
         self.rate_limit_key = read.text("rate_limit_key")
         self.rate_limit_concurrency = read.integer("rate_limit_concurrency")
-        self.webhooks = read.text("webhooks")
+        self.retry_jitter = read.convert("aiorq_jitter", float)
+        self.retry_on = read.convert("aiorq_retry_on", _strings)
+        self.never_retry = read.convert("aiorq_never", _strings)
+        self.attempts_before = read.integer("aiorq_attempts")
+        self.webhooks = decode_webhooks(read.text("webhooks"))
         self.on_lost = read.text("aiorq_on_lost") or None
         self.memory_limit = read.integer("aiorq_memory_limit")
         self.decode_meta(fields.get(b"meta", b""))

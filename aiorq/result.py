@@ -45,9 +45,13 @@ class Result(Generic[R]):
             self.type: ResultType = ResultType(int(fields[b"type"]))
             self.created_at: datetime = datetime.fromtimestamp(int(entry_id.partition("-")[0]) / 1000, UTC)
             self.worker_name: str = fields.get(b"worker_name", b"").decode()
-            self.execution_id: str | None = fields.get(b"execution_id", b"").decode() or None
-            self.execution_started_at: datetime | None = _moment(fields.get(b"execution_started_at"))
-            self.execution_ended_at: datetime | None = _moment(fields.get(b"execution_ended_at"))
+            self.attempt: int = int(fields.get(b"aiorq_attempt", b"1"))
+            """The number of the attempt that ended so, from 1 on."""
+            # Of a job that its enqueuer ran itself RQ keeps nothing of the run; we do, under names of our own.
+            run = {name.removeprefix(b"aiorq_"): value for name, value in fields.items()}
+            self.execution_id: str | None = run.get(b"execution_id", b"").decode() or None
+            self.execution_started_at: datetime | None = _moment(run.get(b"execution_started_at"))
+            self.execution_ended_at: datetime | None = _moment(run.get(b"execution_ended_at"))
             text = fields.get(b"exc_string")
             self.exc_string: str | None = None if text is None else decode_traceback(base64.b64decode(text))
             """The traceback of a run that failed."""

@@ -1,7 +1,8 @@
 """The states of a job and who moves it from one to the next.
 
 A job is in exactly one state, and its id in exactly one place, at every instant; every edge of `TRANSITIONS` is one
-Lua script of the same name in `aiorq/lua/`.
+Lua script of the same name in `aiorq/lua/`. The scripts that end a job also let those go on that wait for it, and those
+that free a slot of a rate limit give it to the next job, in the same step.
 """
 
 from __future__ import annotations
@@ -48,24 +49,41 @@ class Edge(NamedTuple):
     after: JobStatus | None
 
 
-_AFTER_FAILURE: Final = (JobStatus.FAILED, JobStatus.QUEUED, JobStatus.SCHEDULED, None)
+_WAITING: Final = (JobStatus.QUEUED, JobStatus.SCHEDULED, JobStatus.RATE_LIMITED)
+_AGAIN: Final = (JobStatus.QUEUED, JobStatus.SCHEDULED)
+_AFTER_FAILURE: Final = (JobStatus.FAILED, *_AGAIN, None)
 TRANSITIONS: Final = (
     Edge("save", None, JobStatus.CREATED),
-    Edge("enqueue", None, JobStatus.QUEUED),
-    *(Edge("enqueue", before, JobStatus.QUEUED) for before in JobStatus if before is not JobStatus.STARTED),
+    *(
+        Edge("enqueue", before, after)
+        for before in (None, *JobStatus)
+        if before is not JobStatus.STARTED
+        for after in (*_WAITING, JobStatus.DEFERRED, JobStatus.STARTED)
+    ),
+    *(Edge("enqueue_dependents", JobStatus.DEFERRED, after) for after in _WAITING),
+    *(Edge("sweep", JobStatus.DEFERRED, after) for after in _WAITING),
+    Edge("sweep_limit", JobStatus.RATE_LIMITED, JobStatus.QUEUED),
     Edge("claim", JobStatus.QUEUED, JobStatus.STARTED),
     Edge("release", JobStatus.STARTED, JobStatus.QUEUED),
     Edge("retire", JobStatus.STARTED, JobStatus.QUEUED),
-    Edge("finish", JobStatus.STARTED, JobStatus.FINISHED),
-    Edge("finish", JobStatus.STARTED, None),
+    *(Edge("finish", JobStatus.STARTED, after) for after in (JobStatus.FINISHED, *_AGAIN, None)),
+    *(Edge("retry", JobStatus.STARTED, after) for after in _AFTER_FAILURE),
+    *(
+        Edge("requeue", before, after)
+        for before in (JobStatus.FAILED, JobStatus.STOPPED, JobStatus.FINISHED, JobStatus.CANCELED)
+        for after in (JobStatus.QUEUED, JobStatus.RATE_LIMITED)
+    ),
     *(Edge("fail", JobStatus.STARTED, after) for after in _AFTER_FAILURE),
     *(Edge("reap", JobStatus.STARTED, after) for after in _AFTER_FAILURE),
     *(Edge("recover", JobStatus.QUEUED, after) for after in _AFTER_FAILURE),
     Edge("stop", JobStatus.STARTED, JobStatus.STOPPED),
     Edge("stop", JobStatus.STARTED, None),
     *(Edge("cancel", before, JobStatus.CANCELED) for before in JobStatus if before is not JobStatus.CANCELED),
-    Edge("promote", JobStatus.SCHEDULED, JobStatus.QUEUED),
-    Edge("promote", JobStatus.READY_TO_ENQUEUE, JobStatus.QUEUED),
+    *(
+        Edge("promote", before, after)
+        for before in (JobStatus.SCHEDULED, JobStatus.READY_TO_ENQUEUE)
+        for after in (JobStatus.QUEUED, JobStatus.RATE_LIMITED)
+    ),
     *(Edge("delete", before, None) for before in JobStatus),
     Edge("empty", JobStatus.QUEUED, None),
     *(

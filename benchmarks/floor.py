@@ -34,7 +34,7 @@ def bare_zygote(number: int, at_a_time: int, preload: list[str]) -> float:
             frame = frames.receive(sock)
             assert frame is not None
             answered += frame.kind == Kind.RETURNED
-            ended += len(frame.fields) // 3 if frame.kind == Kind.ENDED else 0
+            ended += len(frame.fields) // 4 if frame.kind == Kind.ENDED else 0
         return number / (time.perf_counter() - began)
     finally:
         zygote.sock.close()

@@ -20,15 +20,15 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from aiorq.errors import AiorqError
 from aiorq.execution import frames
 from aiorq.execution.frames import Frame, Kind
 from aiorq.execution.horse import Order
 from aiorq.execution.memory import OomKills, find_counter
-from aiorq.execution.outcome import Lost, NotBegun, Outcome, Raised, Returned
-from aiorq.execution.zygote import VERSION, Settings, serve
+from aiorq.outcome import Again, Lost, NotBegun, Outcome, Raised, Returned
+from aiorq.execution.zygote import VERSION, Settings, decode_usage, serve
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ def spawn_zygote() -> Zygote:
 
 
 class _Running:
-    __slots__ = ("future", "killed", "limit", "ooms", "stopped", "timer", "why")
+    __slots__ = ("doing", "future", "killed", "limit", "ooms", "stopped", "timer", "told", "why")
 
     def __init__(self, future: asyncio.Future[Outcome], limit: int, ooms: int) -> None:
         self.future = future
@@ -113,9 +113,13 @@ class _Running:
         self.killed = False
         self.stopped = False
         self.why = ""
+        self.doing = ""
+        """What runs beside the function, if anything was heard of."""
+        self.told = False
+        """Whether the callbacks of a failure have their turn."""
 
-    def lost(self, why: str = "", **end: int) -> Lost:
-        return Lost(why=self.why or why, stopped=self.stopped, **end)
+    def lost(self, why: str = "", **end: Any) -> Lost:
+        return Lost(why=self.why or why, stopped=self.stopped, doing=self.doing, told=self.told, **end)
 
 
 class ForkExecutor:
@@ -371,38 +375,53 @@ class ForkExecutor:
             self._settle_ready(None)
         elif frame.kind == Kind.UNUSABLE:
             self._settle_ready(ZygoteError(frame.fields[0].decode(errors="replace")))
-        elif frame.kind in (Kind.RETURNED, Kind.RAISED):
+        elif frame.kind in (Kind.RETURNED, Kind.AGAIN, Kind.RAISED):
             self._handle_outcome(frame)
+        elif frame.kind == Kind.DOING:
+            self._handle_doing(*frame.fields)
         elif frame.kind == Kind.REFUSED:
             number, reason = frame.fields
             self._settle(int(number), NotBegun(reason.decode()))
         elif frame.kind == Kind.ENDED:
-            ends = [int(field) for field in frame.fields]
-            for end in zip(ends[::3], ends[1::3], ends[2::3], strict=True):
-                self._handle_end(*end)
+            fields = frame.fields
+            for number, status, peak, details in zip(*(fields[start::4] for start in range(4)), strict=True):
+                self._handle_end(int(number), int(status), int(peak), details)
         else:
             raise ValueError(f"a message of kind {frame.kind}")
 
     def _handle_outcome(self, frame: Frame) -> None:
-        number, fresh, first, second = frame.fields
+        number, fresh, *said, warning = frame.fields
         running = self._running.get(int(number))
         if running is not None and not running.stopped:  # the outcome of a stopped run is the end of its process
-            if frame.kind == Kind.RETURNED:
-                self._settle(int(number), Returned(first, second.decode()))
-            else:
-                self._settle(int(number), Raised(first.decode(), second))
+            self._settle(int(number), _outcome(frame.kind, said, warning.decode()))
         if fresh:
             self._send(Kind.WARM, fresh.split(b","))
 
-    def _handle_end(self, number: int, status: int, peak_kib: int) -> None:
+    def _handle_doing(self, number: bytes, seconds: bytes, doing: bytes, told: bytes) -> None:
+        running = self._running.get(int(number))
+        if running is None:
+            return
+        running.doing, running.told = doing.decode(), told == b"1"
+        if running.stopped or running.killed:
+            return
+        if running.timer is not None:
+            running.timer.cancel()
+            running.timer = None
+        if int(seconds) > 0:
+            later = int(seconds) + self._grace
+            running.timer = asyncio.get_running_loop().call_later(later, self.kill, int(number), "timeout")
+
+    def _handle_end(self, number: int, status: int, peak_kib: int, details: bytes) -> None:
         running = self._running.get(number)
         if running is None:
             return
         why = self._explain(running, status, peak_kib)
+        pid, usage = decode_usage(details)
+        end: dict[str, Any] = {"peak_kib": peak_kib, "pid": pid, "usage": usage}
         if os.WIFSIGNALED(status):
-            lost = running.lost(why, signal=os.WTERMSIG(status), peak_kib=peak_kib)
+            lost = running.lost(why, signal=os.WTERMSIG(status), **end)
         else:
-            lost = running.lost(why, exit_code=os.waitstatus_to_exitcode(status), peak_kib=peak_kib)
+            lost = running.lost(why, exit_code=os.waitstatus_to_exitcode(status), **end)
         self._settle(number, lost)
 
     def _explain(self, running: _Running, status: int, peak_kib: int) -> str:
@@ -468,6 +487,18 @@ class ForkExecutor:
             self._dead = self._disconnect() or self._dead
             await asyncio.sleep(pause)
             pause = min(2 * pause, 5.0)
+
+
+def _outcome(kind: int, said: Sequence[bytes], warning: str) -> Outcome:
+    """What a horse says of its end; see `horse.perform`."""
+    if kind == Kind.RETURNED:
+        (value,) = said
+        return Returned(value, warning)
+    if kind == Kind.AGAIN:
+        most, intervals, at_front = said
+        return Again(int(most), tuple(int(seconds) for seconds in intervals.split(b",")), at_front == b"1", warning)
+    summary, traceback, kinds = said
+    return Raised(summary.decode(), traceback, tuple(kinds.decode().split("\0")), warning)
 
 
 def _open_pidfd(pid: int) -> int:

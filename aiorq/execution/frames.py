@@ -43,11 +43,17 @@ class Kind(IntEnum):
     WARM = 7
     """To the zygote: import modules of the standard library or of ours that horses were seen to need. Fields: names."""
     RETURNED = 8
-    """From a horse: see `horse.report`."""
+    """From a horse: see `horse.perform`."""
     RAISED = 9
-    """From a horse: see `horse.report`."""
+    """From a horse: see `horse.perform`."""
     ENDED = 10
-    """From the zygote: horses were reaped. Fields: of each the number of the run, wait status, peak resident KiB."""
+    """From the zygote: horses were reaped. Fields: of each the number of the run, wait status, peak resident KiB, and
+    where the status is not 0 what `zygote.decode_usage` reads."""
+    AGAIN = 11
+    """From a horse: see `horse.perform`."""
+    DOING = 12
+    """From a horse, where there is more than the function: what it does next. Fields: number of the run, seconds that
+    it may take (0 and less for no limit), text, 1 when the callbacks of a failure have their turn by now."""
 
 
 class NoMemoryError(MemoryError):

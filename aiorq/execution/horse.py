@@ -10,31 +10,45 @@ imports little, since the zygote's size is paid for at every fork too.
 
 from __future__ import annotations
 
-import base64
+import marshal
 import os
 import signal
 import socket
 import sys
-import zlib
 from collections.abc import Coroutine, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, NoReturn
 
-from aiorq.call import MAX_PAYLOAD, inflate, load_call, resolve
+from aiorq.call import inflate, load_call, resolve
 from aiorq.current import CurrentRun, current_run
-from aiorq.errors import DeserializationError, JobTimeoutException, PayloadTooLargeError
+from aiorq.ending import encode_result, encode_traceback, summarize
+from aiorq.errors import DeserializationError, JobTimeoutException
 from aiorq.execution.frames import Kind, pack, send, unpack
-from aiorq.serializers import UNSERIALIZABLE, Serializer
+from aiorq.retry import kinds_of
+from aiorq.serializers import Serializer
 
 if TYPE_CHECKING:
     import asyncio
 
-TRACEBACK_LIMIT: Final = 64 * 1024
-"""Characters of a traceback that are kept: the first and the last half of that."""
-_SUMMARY_LIMIT: Final = 200
 _environment: Final = os.environ._data  # type: ignore[attr-defined]
 _INFLATED_EARLY: Final = 16 * 1024  # bytes of a call up to which it is inflated before the fork: more would hold up all
-WATCHED: Final = ("asyncio", "aiorq.job", "json", "traceback")
+WATCHED: Final = ("asyncio", "aiorq.execution.around", "aiorq.errands", "aiorq.job", "json", "traceback")
 """Modules that are worth importing in the zygote once a horse needed them."""
+_DEFINED_BY_CODE: Final = 1 << 9  # of a type's flags: it is not one that is built in, as those of most results are
+_RETRY_HOMES: Final = ("aiorq.retry", "rq.job")
+
+
+class Step(NamedTuple):
+    """A call beside the function: a callback of the job, or something to do on an errand."""
+
+    kind: str
+    """What `around` knows: `on_success`, `on_failure`, `on_stopped`, `exception_handlers`, `webhook` or
+    `work_horse_killed_handler`."""
+    name: str
+    """Dotted; of a webhook where it goes to."""
+    seconds: int
+    """That it may take; 0 and less for no limit."""
+    args: tuple[Any, ...] = ()
+    """Plain values, of which it makes its arguments."""
 
 
 class Order(NamedTuple):
@@ -56,6 +70,10 @@ class Order(NamedTuple):
     files that it maps do not count. Each process that the job starts has the same limit for itself. A job that asks for
     more gets a MemoryError. It can raise the limit: this guards against mistakes, not against malice.
     """
+    steps: Sequence[Step] = ()
+    """The callbacks `on_success` and `on_failure` of the job; of an errand, all that is to be done."""
+    errand: bool = False
+    """The steps take the place of the function. Then `timeout` is for what goes before the first of them."""
 
     def encode(self) -> list[bytes]:
         """The fields of a RUN message: what each run needs, then in one piece what only `get_current_job` does."""
@@ -67,7 +85,32 @@ class Order(NamedTuple):
             b"%d" % (2 * (len(self.fields) - (b"data" in self.fields))),
         )
         limit = b"%d" % self.memory_limit
-        return [*numbers, self.job_id.encode(), self.execution_id.encode(), data, rest, limit]
+        steps = marshal.dumps((self.errand, [tuple(step) for step in self.steps])) if self.steps else b""
+        return [*numbers, self.job_id.encode(), self.execution_id.encode(), data, rest, limit, steps]
+
+
+class Hooks(NamedTuple):
+    """What a worker wants to be called around its jobs: dotted names that are found where jobs run, empty for none."""
+
+    on_start: str = ""
+    before_job: str = ""
+    after_job: str = ""
+    on_stop: str = ""
+    exception_handlers: tuple[str, ...] = ()
+    work_horse_killed_handler: str = ""
+    job_class: str = ""
+    """Not called: what `get_current_job` makes."""
+
+    def names(self) -> dict[str, str]:
+        """Each dotted name, and what it is for."""
+        options = zip(self._fields, self, strict=True)
+        named = {name: option for option, name in options if name and isinstance(name, str)}
+        return named | dict.fromkeys(self.exception_handlers, "exception_handlers")
+
+    @property
+    def around_jobs(self) -> bool:
+        """Whether there is something to call where a job runs."""
+        return bool(self.on_start or self.before_job or self.after_job or self.on_stop or self.exception_handlers)
 
 
 class Context(NamedTuple):
@@ -77,15 +120,21 @@ class Context(NamedTuple):
     serializer: str | None
     prefix: str
     connection: Mapping[str, Any]
+    supplies: str = ""
+    """The dotted name of what gives callbacks their job and their connection: a class such as `errands.Supplies`."""
+    hooks: Hooks = Hooks()
 
 
 class Prepared:
     """A run on the eve of its process, and its deadline; what nothing may ask for is not made yet."""
 
     __slots__ = (
-        "_context",
         "_current",
         "armed",
+        "context",
+        "doing",
+        "escorted",
+        "guarded",
         "loaded",
         "memory_limit",
         "message",
@@ -111,7 +160,7 @@ class Prepared:
             loaded: the modules of `WATCHED` that are imported already.
         """
         self.message = message
-        self._context = context
+        self.context = context
         self._current: CurrentRun | None = None
         self.number = int(message[0])
         self.seconds = int(message[1])
@@ -128,8 +177,14 @@ class Prepared:
                 self.payload = inflate(message[5])
             except (DeserializationError, MemoryError):
                 self.payload = None  # the horse will meet it too, and say so
+        self.escorted = bool(message[8]) or context.hooks.around_jobs
+        """Whether there is more to run than the function."""
         self.armed = False
         self.passed = False
+        self.doing = "the job"
+        """What the deadline is for."""
+        self.guarded = False
+        """Whether a coroutine ran, so that SIGTERM is held back while the process forks."""
         self.task: asyncio.Task[Any] | None = None
         """The one to cancel at the deadline, if the function is a coroutine."""
         # What `os.environ` does, without the checks: they cost a process that has just forked 17 pages.
@@ -140,22 +195,43 @@ class Prepared:
     def current(self) -> CurrentRun:
         """The run as `get_current_job` asks for it."""
         if self._current is None:
-            _, _, count, job_id, execution_id, data, rest, _ = self.message
+            _, _, count, job_id, execution_id, data, rest, _, _ = self.message
             parts = unpack(rest, int(count))
             self._current = CurrentRun(
                 job_id=job_id.decode(),
                 fields={b"data": data, **dict(zip(parts[::2], parts[1::2], strict=True))},
                 execution_id=execution_id.decode(),
-                worker_name=self._context.worker_name,
-                serializer=self._context.serializer,
-                prefix=self._context.prefix,
-                connection=self._context.connection,
+                worker_name=self.context.worker_name,
+                serializer=self.context.serializer,
+                prefix=self.context.prefix,
+                connection=self.context.connection,
+                job_class=self.context.hooks.job_class,
             )
         return self._current
 
+    def arm(self, doing: str, seconds: int) -> None:
+        """Let what begins now have so many seconds; 0 and less for no limit."""
+        self.passed = False
+        self.doing = doing
+        self.seconds = seconds
+        if seconds > 0:
+            self.armed = True
+            signal.alarm(seconds)
+
+    def disarm(self) -> None:
+        """Take note that it has ended."""
+        if self.armed:
+            self.armed = False
+            signal.alarm(0)
+
+    def let_sigterm_end(self) -> None:
+        """Have SIGTERM end this process again, where it was to cancel a coroutine that has ended."""
+        if signal.getsignal(signal.SIGTERM) is end:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
     def late(self) -> JobTimeoutException:
         """What is raised in the job at its deadline."""
-        return JobTimeoutException(f"the job ran longer than its timeout of {self.seconds} seconds")
+        return JobTimeoutException(f"{self.doing} ran longer than its timeout of {self.seconds} seconds")
 
 
 def _current() -> CurrentRun:
@@ -212,7 +288,10 @@ def run_and_exit(sock: socket.socket, run: Prepared) -> NoReturn:
     horse = os.getpid()
     code = 1
     try:
-        kind, fields = perform(run)
+        if run.escorted:
+            kind, fields = _perform_escorted(sock, run)
+        else:
+            kind, fields = perform(run)
         if os.getpid() == horse:  # a process that the job forked may come back here, whose end is not the job's
             fresh = b""
             if len(sys.modules) != run.modules:
@@ -228,17 +307,27 @@ def run_and_exit(sock: socket.socket, run: Prepared) -> NoReturn:
             os._exit(code)
 
 
+def _perform_escorted(sock: socket.socket, run: Prepared) -> tuple[Kind, list[bytes]]:
+    def announce(doing: str, seconds: int, told: bool) -> None:
+        send(sock, Kind.DOING, [run.message[0], b"%d" % seconds, doing.encode(errors="replace"), b"%d" % told])
+
+    from aiorq.execution.around import perform_escorted
+
+    return perform_escorted(run, announce)
+
+
 def perform(run: Prepared) -> tuple[Kind, list[bytes]]:
-    """Run a job in this process under its timeout.
+    """Run a job that has nothing around it in this process under its timeout.
 
     Returns:
-        the kind and the fields of the message to send: for RETURNED the result as RQ stores it and a warning,
-        for RAISED a line about the exception and the traceback as RQ stores it.
+        the kind and the fields of the message to send. For RETURNED: the result as RQ stores it, and a warning. For
+        AGAIN: how often, the intervals joined by commas, 1 for the front of the queue, and a warning. For RAISED: a
+        line about the exception, the traceback as RQ stores it, the names of its classes joined by NUL, and a warning.
     """
     allowed = 0
     try:
         if run.memory_limit:
-            allowed = _limit_memory(run.memory_limit)
+            allowed = limit_memory(run.memory_limit)
         if run.seconds > 0:
             run.armed = True
             signal.alarm(run.seconds)
@@ -247,27 +336,60 @@ def perform(run: Prepared) -> tuple[Kind, list[bytes]]:
             call = load_call(payload, run.serializer)
             value = resolve(call)(*call.args, **call.kwargs)
             if value is not None and isinstance(value, Coroutine):  # that look alone costs 25 pages
-                value = _run_coroutine(value, run)
+                value = _run_coroutine_alone(value, run)
         finally:
             if run.armed:
                 run.armed = False
                 signal.alarm(0)
         if value is None:
             return Kind.RETURNED, [b"", b""]
-        encoded, warning = _encode(value, run.serializer)
-        return Kind.RETURNED, [encoded, warning.encode(errors="replace")]
+        return say_returned(value, run)
     except BaseException as error:  # noqa: BLE001 - whatever user code raises, SystemExit too, fails its job
-        summary = summarize(error)
-        if run.memory_limit:
-            _limit_memory(allowed)  # to say what happened takes some
-            if isinstance(error, MemoryError):
-                note = f"its process may have {run.memory_limit} bytes of memory"
-                BaseException.add_note(error, note)
-                summary = f"{summary} ({note})"
-        return Kind.RAISED, [summary.encode(errors="replace"), encode_traceback(error)]
+        return say_raised(error, run, allowed)
 
 
-def _limit_memory(size: int) -> int:
+def say_returned(value: Any, run: Prepared) -> tuple[Kind, list[bytes]]:
+    """What `perform` gives for a function that returned `value`, which is not None.
+
+    Raises:
+        ValueError: a `Retry` that says nothing that can be done.
+        PayloadTooLargeError: more bytes than are kept.
+    """
+    if type(value).__flags__ & _DEFINED_BY_CODE and _is_retry(type(value)):
+        return Kind.AGAIN, [*_encode_retry(value), b""]
+    encoded, warning = encode_result(value, run.serializer)
+    return Kind.RETURNED, [encoded, warning.encode(errors="replace")]
+
+
+def say_raised(error: BaseException, run: Prepared, allowed: int) -> tuple[Kind, list[bytes]]:
+    """What `perform` gives for a function that raised; `allowed` is the memory that applied before the job's limit."""
+    summary = summarize(error)
+    if run.memory_limit:
+        limit_memory(allowed)  # to say what happened takes some
+        if isinstance(error, MemoryError):
+            note = f"its process may have {run.memory_limit} bytes of memory"
+            BaseException.add_note(error, note)
+            summary = f"{summary} ({note})"
+    kinds = "\0".join(kinds_of(type(error))).encode(errors="replace")
+    return Kind.RAISED, [summary.encode(errors="replace"), encode_traceback(error), kinds, b""]
+
+
+def _is_retry(kind: type) -> bool:
+    # RQ's own one is known by its name: to look for it by its class, RQ would have to be there.
+    return any(base.__name__ == "Retry" and base.__module__ in _RETRY_HOMES for base in kind.__mro__)
+
+
+def _encode_retry(retry: Any) -> list[bytes]:
+    most, intervals = retry.max, list(retry.intervals) or [0]
+    for number in (most, *intervals):
+        if not isinstance(number, int) or number < 0:
+            raise ValueError(f"the job returned a Retry with {number!r} in it, which is no number of times or seconds")
+    if not most:
+        raise ValueError("the job returned a Retry of 0 times")
+    return [b"%d" % most, b",".join([b"%d" % seconds for seconds in intervals]), b"%d" % bool(retry.enqueue_at_front)]
+
+
+def limit_memory(size: int) -> int:
     """Limit the memory of this process, if the machine does not do that more strictly; return what applied before."""
     import resource
 
@@ -278,67 +400,37 @@ def _limit_memory(size: int) -> int:
     return before
 
 
-def _run_coroutine(coroutine: Coroutine[Any, Any, Any], run: Prepared) -> Any:
+def _run_coroutine_alone(coroutine: Coroutine[Any, Any, Any], run: Prepared) -> Any:
+    import asyncio
+
+    with asyncio.Runner() as runner:
+        return run_coroutine(coroutine, run, runner)
+
+
+def run_coroutine(coroutine: Coroutine[Any, Any, Any], run: Prepared, runner: asyncio.Runner) -> Any:
+    """Run a coroutine, which is cancelled at the deadline and at SIGTERM.
+
+    Raises:
+        JobTimeoutException: it was cancelled at the deadline.
+    """
     import asyncio
 
     async def main() -> Any:
         run.task = asyncio.current_task()
         if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:  # otherwise a module of the job's has plans of its own
             signal.signal(signal.SIGTERM, end)
-            # While a handler is set, a signal that comes right after a fork would be lost.
-            os.register_at_fork(before=_hold_end, after_in_parent=_let_end, after_in_child=_forget_end)
+            if not run.guarded:
+                run.guarded = True
+                # While a handler is set, a signal that comes right after a fork would be lost.
+                os.register_at_fork(before=_hold_end, after_in_parent=_let_end, after_in_child=_forget_end)
         try:
             return await coroutine
         finally:
             run.task = None
 
     try:
-        return asyncio.run(main())
+        return runner.run(main())
     except asyncio.CancelledError:
         if run.passed:
             raise run.late() from None
         raise
-
-
-def _encode(value: Any, serializer: Serializer) -> tuple[bytes, str]:
-    warning = ""
-    try:
-        raw = serializer.dumps(value)
-    except MemoryError:
-        raise
-    except Exception as error:  # noqa: BLE001 - user code
-        warning = f"its result, a {type(value).__name__}, cannot be serialised: {summarize(error)}"
-        raw = serializer.dumps(UNSERIALIZABLE)
-    if len(raw) > MAX_PAYLOAD:
-        raise PayloadTooLargeError(f"the result has {len(raw)} bytes, more than {MAX_PAYLOAD}")
-    return base64.b64encode(raw), warning
-
-
-def summarize(error: BaseException) -> str:
-    """Type and message of an exception on one line, cut to 200 characters; never raises."""
-    name = type(error).__name__
-    try:
-        text = " ".join(str(error)[: 4 * _SUMMARY_LIMIT].split())
-    except BaseException:  # noqa: BLE001 - user code
-        text = "<unprintable>"
-    line = f"{name}: {text}" if text else name
-    return line if len(line) <= _SUMMARY_LIMIT else line[:_SUMMARY_LIMIT] + "..."
-
-
-def encode_traceback(error: BaseException) -> bytes:
-    """The traceback of an exception as RQ stores it, its middle cut out where it is long; never raises."""
-    import traceback
-
-    try:
-        text = "".join(traceback.format_exception(error))
-    except BaseException:  # noqa: BLE001 - user code
-        text = f"{type(error).__name__}: <unprintable>\n"
-    return encode_text(text)
-
-
-def encode_text(text: str) -> bytes:
-    """A text as RQ stores tracebacks: compressed, in base64; of more than 64 Ki characters the middle is cut out."""
-    if len(text) > TRACEBACK_LIMIT:
-        half = TRACEBACK_LIMIT // 2
-        text = f"{text[:half]}\n... {len(text) - TRACEBACK_LIMIT} characters left out ...\n{text[-half:]}"
-    return base64.b64encode(zlib.compress(text.encode(errors="backslashreplace")))

@@ -26,8 +26,11 @@ from contextlib import suppress
 from typing import Any, Final, NamedTuple, NoReturn
 
 from aiorq import __version__
+from aiorq.call import import_name
+from aiorq.ending import encode_traceback, summarize
 from aiorq.execution.frames import BUFFER, Frame, Kind, NoMemoryError, receive, send
-from aiorq.execution.horse import WATCHED, Context, Prepared, encode_traceback, run_and_exit, settle, summarize
+from aiorq.execution.horse import WATCHED, Context, Hooks, Prepared, run_and_exit, settle
+from aiorq.retry import kinds_of
 from aiorq.serializers import PickleSerializer, Serializer, resolve_serializer
 
 VERSION: Final = __version__.encode()
@@ -66,13 +69,15 @@ class Settings(NamedTuple):
 
     def encode(self) -> list[bytes]:
         """The fields of a CONFIGURE message, of which the first is the version of the code that wrote it."""
-        return [VERSION, marshal.dumps([list(self.context), self.path, self.preload])]
+        *context, hooks = self.context
+        return [VERSION, marshal.dumps([[*context, list(hooks)], self.path, self.preload])]
 
     @classmethod
     def decode(cls, fields: list[bytes]) -> Settings:
         """Read a CONFIGURE message of this `VERSION`."""
         context, path, preload = marshal.loads(fields[1])  # noqa: S302 - the supervisor's own, over a private socket
-        return cls(Context(*context), path, preload)
+        *context, hooks = context
+        return cls(Context(*context, Hooks(*hooks)), path, preload)
 
 
 def serve(sock: socket.socket, supervisor: int) -> NoReturn:
@@ -86,7 +91,7 @@ def serve(sock: socket.socket, supervisor: int) -> NoReturn:
     try:
         sock.set_inheritable(False)
         _set_group(0)  # signals for the terminal's group reach the supervisor alone
-        _die_with_parent(supervisor, signal.SIGTERM)
+        die_with_parent(supervisor, signal.SIGTERM)
         _prctl(_PR_SET_CHILD_SUBREAPER, 1)
         with open(os.devnull, "rb") as null:
             os.dup2(null.fileno(), 0)  # a job of a background group that reads the terminal would be stopped
@@ -178,6 +183,16 @@ class _Zygote:
             self._serializer = resolve_serializer(settings.context.serializer)
         except BaseException as error:  # noqa: BLE001 - as above
             return self._refuse(f"cannot use the serializer {settings.context.serializer}: {summarize(error)}")
+        hooks = settings.context.hooks
+        for name, option in hooks.names().items():
+            try:
+                found = import_name(name)
+                if not callable(found):
+                    raise TypeError(f"it is a {type(found).__name__}")
+            except BaseException as error:  # noqa: BLE001 - as above
+                return self._refuse(f"cannot use {name} as {option}: {summarize(error)}")
+        if hooks.around_jobs:
+            importlib.import_module("aiorq.execution.around")
         return True
 
     def _refuse(self, reason: str) -> bool:
@@ -228,9 +243,10 @@ class _Zygote:
 
     def _fail(self, error: NoMemoryError) -> None:
         if error.kind == Kind.RUN:  # as the horse would, had it come to one
-            told = [error.first, b"", b"MemoryError: the job is too large for the worker", encode_traceback(error)]
-            self._tell(Kind.RAISED, told)
-            self._tell(Kind.ENDED, [error.first, b"0", b"0"])
+            text = b"MemoryError: the job is too large for the worker"
+            kinds = "\0".join(kinds_of(MemoryError)).encode()
+            self._tell(Kind.RAISED, [error.first, b"", text, encode_traceback(error), kinds, b""])
+            self._tell(Kind.ENDED, [error.first, b"0", b"0", b""])
 
     def _reap(self) -> None:
         """Take note of the horses that have ended.
@@ -261,9 +277,10 @@ class _Zygote:
         _, status, usage = os.wait4(pid, 0)
         if number is not None:
             peak = usage.ru_maxrss if _LINUX else usage.ru_maxrss // 1024
-            self._ended += (b"%d" % number, b"%d" % status, b"%d" % peak)
+            details = encode_usage(pid, usage) if status else b""
+            self._ended += (b"%d" % number, b"%d" % status, b"%d" % peak, details)
             # An ordinary end follows an outcome, which says all that is urgent.
-            if status or len(self._ended) >= 3 * _ENDS_AT_ONCE:
+            if status or len(self._ended) >= 4 * _ENDS_AT_ONCE:
                 self._tell_ends()
         self._look_for_orphans = True
 
@@ -296,9 +313,25 @@ class _Zygote:
             self._kill_orphans()
 
 
+def encode_usage(pid: int, usage: Any) -> bytes:
+    """The id of a process that ended and what it used (a `resource.struct_rusage`), the memory in KiB on any system."""
+    numbers = list(usage)
+    if not _LINUX:
+        numbers[2] //= 1024
+    return marshal.dumps((pid, *numbers))
+
+
+def decode_usage(details: bytes) -> tuple[int | None, tuple[float, ...] | None]:
+    """Read what `encode_usage` wrote; nothing is known where it is empty."""
+    if not details:
+        return None, None
+    pid, *numbers = marshal.loads(details)  # noqa: S302 - the zygote's own, over a private socket
+    return pid, tuple(numbers)
+
+
 def _become_horse(sock: socket.socket, prepared: Prepared, zygote: int) -> NoReturn:
     try:
-        # What `_set_group` and `_die_with_parent` do, without their cost to a process that has just been forked.
+        # What `_set_group` and `die_with_parent` do, without their cost to a process that has just been forked.
         try:  # noqa: SIM105
             os.setpgid(0, 0)
         except OSError:
@@ -374,7 +407,13 @@ def _offer_as_victim() -> None:
         file.write(b"%d" % min(int(file.read()) + _SACRIFICE, 1000))
 
 
-def _die_with_parent(parent: int, number: int) -> None:
+def die_with_parent(parent: int, number: int) -> None:
+    """Have this process get a signal when its parent ends (on Linux), and end now if that is not its parent any more.
+
+    Args:
+        parent: the process id that must be our parent.
+        number: the signal.
+    """
     _prctl(_PR_SET_PDEATHSIG, number)
     if os.getppid() != parent:  # it ended before the call above
         os._exit(1)

@@ -1,23 +1,28 @@
 #!lua flags=allow-oom
--- Cancel a job: it leaves its place, and a run of it loses its own; the worker is told to kill that.
+-- Cancel a job: it leaves its place, and a run of it loses its own; the worker is told to kill that. The jobs that wait
+-- for it go on waiting, unless they are to be enqueued as if it had finished.
 -- any state but canceled -> canceled
 --
 -- KEYS[1] job
 -- ARGV[1] prefix, ARGV[2] id, ARGV[3] seconds to keep a job that does not say how long failures are kept,
--- ARGV[4] nonce of this call
--- Returns 'ok' (also when this very call was sent before), 'canceled' when it was before, 'missing' when there is no such
--- job, or 'unfit' when its key holds no hash; in the last three cases nothing was changed.
+-- ARGV[4] nonce of this call, ARGV[5] '1' to enqueue what waits for it, ARGV[6] '1' to forget it where it is named among
+-- those that wait for others
+-- Returns 'ok' (also when this very call was sent before) and queue and id of each job that was enqueued; or 'canceled' when
+-- it was before, 'missing' when there is no such job, 'unfit' when its key holds no hash: nothing was changed then.
 -- @include keys
 -- @include clock
 -- @include dates
 -- @include stops
+-- @include place
 -- @include job
+-- @include dependents
 local key, prefix, id, kept, nonce = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
+local enqueue, forget = ARGV[5], ARGV[6]
 local fields = redis.pcall('HMGET', key, 'status', 'origin', 'worker_name', 'failure_ttl', 'aiorq_cancel')
-if fields.err then return 'unfit' end
+if fields.err then return {'unfit'} end
 local status, queue, worker, ttl, seen = unpack(fields)
-if status == 'canceled' then return seen == nonce and 'ok' or 'canceled' end
-if redis.call('EXISTS', key) == 0 then return 'missing' end
+if status == 'canceled' then return {seen == nonce and 'ok' or 'canceled'} end
+if redis.call('EXISTS', key) == 0 then return {'missing'} end
 queue = queue or ''
 local moment = now()
 -- First what may be refused: the registry may be a key of another type. A job that was only saved has no queue.
@@ -28,4 +33,9 @@ redis.call('HDEL', key, 'aiorq_held')
 ttl = kept_for(ttl, kept)
 if ttl == 0 then ttl = kept end
 keep_job(prefix, id, ttl)
-return 'ok'
+if forget == '1' then
+  local parents = redis.pcall('SMEMBERS', dependencies_key(prefix, id))
+  for _, parent in ipairs(parents.err and {} or parents) do redis.pcall('SREM', dependents_key(prefix, parent), id) end
+end
+local enqueued = enqueue == '1' and end_parent(prefix, id, 'gone', moment) or {}
+return {'ok', unpack(enqueued)}

@@ -6,9 +6,10 @@
 -- KEYS pairs of a worker's inbox and a queue's list, in the order asked for
 -- ARGV[1] prefix, ARGV[2] worker, ARGV[3] lease (seconds), ARGV[4] nonce of this call (28 hex digits),
 -- ARGV[5] how many at most, ARGV[6] what becomes of the jobs if the worker is lost, where they do not say so themselves
--- ('requeue', or '' to fail them)
+-- ('requeue', or '' to fail them), ARGV[7] '1' to take one job from each queue in turn, in place of strict order
 -- The execution id of the nth job is the nonce and n in four hex digits.
--- Returns 'suspended', or the time of the server (seconds) and for each job: execution id, queue, id, fields (flat)
+-- Returns 'suspended', or the time of the server (seconds), a list of the queues that are paused, and for each job:
+-- execution id, queue, id, fields (flat)
 --
 -- What is in an inbox goes before the rest of its queue, and returns to the head of its queue when it is not taken.
 -- Ids whose job is gone (expired, deleted) are dropped and counted, as are ids that are none, of jobs that run
@@ -21,13 +22,14 @@
 -- @include dates
 -- @include text
 -- @include stops
+-- @include place
 -- @include job
 -- @include execution
 local prefix, worker, lease, nonce, most = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
-local on_lost = ARGV[6]
+local on_lost, in_turn = ARGV[6], ARGV[7]
 local wkey = worker_key(prefix, worker)
 local moment = now()
-local reply = {epoch(moment)}
+local reply = {epoch(moment), {}}
 
 local function append(list, token, queue, id, fields)
   local length = #list
@@ -102,14 +104,16 @@ local function take(queue, id)
   return fields, home, status, last_worker
 end
 
-for index = 1, #KEYS, 2 do
-  local inbox, list = KEYS[index], KEYS[index + 1]
-  local queue = string.sub(list, head)
-  local handed = true
-  while taken < most do
-    handed = handed and pop(inbox)
-    local id = handed or pop(list)
-    if not id then break end
+-- The next job of a queue that may run is started; false when there is none.
+local function take_next(place)
+  while true do
+    local id = place.handed and pop(place.inbox)
+    if not id then
+      place.handed = false
+      id = pop(place.list)
+    end
+    if not id then return false end
+    local queue = place.queue
     local fields, home, status, last_worker = take(queue, id)
     if fields then
       local stray = not home
@@ -118,8 +122,8 @@ for index = 1, #KEYS, 2 do
       -- What RQ lists may have a place besides: an ended job that was listed twice, a run that nobody reaped.
       if status and status ~= 'queued' then leave_place(prefix, id, status, home, last_worker, 'replaced') end
       if not enter_execution(prefix, worker, home, id, token, moment, lease, on_lost) then
-        redis.call('LPUSH', list, id)
-        break
+        redis.call('LPUSH', place.list, id)
+        return false
       end
       taken = taken + 1
       local key = job_key(prefix, id)
@@ -129,9 +133,37 @@ for index = 1, #KEYS, 2 do
       redis.call('PERSIST', key)
       append(runs, token, home, id)
       append(reply, token, home, id, fields)
+      return true
     end
   end
-  if handed then give_back(inbox, list) end
+end
+
+local pauses = redis.pcall('HKEYS', paused_key(prefix))
+local paused = {}
+for _, queue in ipairs(pauses.err and {} or pauses) do paused[queue] = true end
+local places = {}
+for index = 1, #KEYS, 2 do
+  local place = {inbox = KEYS[index], list = KEYS[index + 1], queue = string.sub(KEYS[index + 1], head), handed = true}
+  if paused[place.queue] then
+    reply[2][#reply[2] + 1] = place.queue
+    give_back(place.inbox, place.list)
+  else
+    places[#places + 1] = place
+  end
+end
+local left = places
+while #left > 0 and taken < most do
+  local more = {}
+  for _, place in ipairs(left) do
+    if taken < most and take_next(place) then
+      if in_turn == '1' then more[#more + 1] = place
+      else while taken < most and take_next(place) do end end
+    end
+  end
+  left = more
+end
+for _, place in ipairs(places) do
+  if place.handed then give_back(place.inbox, place.list) end
 end
 if taken > 0 then
   redis.call('HSET', wkey, 'state', 'busy', 'aiorq_claim', nonce .. cjson.encode(runs))

@@ -7,13 +7,22 @@
 -- Returns the number of ids taken from the queue; 0 when it is empty. An id in the list whose job is elsewhere loses
 -- its entry only.
 -- @include keys
+-- @include clock
+-- @include dates
 -- @include stops
+-- @include place
 -- @include job
+-- @include dependents
 local list, prefix, most = KEYS[1], ARGV[1], tonumber(ARGV[2])
 local ids = redis.call('LPOP', list, most)
 if not ids then return 0 end
 for _, id in ipairs(ids) do
   local status = redis.pcall('HGET', job_key(prefix, id), 'status')
-  if type(status) ~= 'table' and (status == 'queued' or not status) then delete_job(prefix, id) end
+  if type(status) ~= 'table' and (status == 'queued' or not status) then
+    local limit = status and redis.call('HGET', job_key(prefix, id), 'rate_limit_key')
+    if limit then release_slot(prefix, limit, id, now()) end
+    end_parent(prefix, id, 'gone', now())
+    delete_job(prefix, id)
+  end
 end
 return #ids

@@ -1,16 +1,25 @@
 #!lua
--- Put jobs on their queues: each job is written and listed, or is not there at all.
--- nothing | any state but started -> queued
+-- Put jobs where they wait for their run: each job is written and has its place, or is not there at all.
+-- nothing | any state but started -> queued | scheduled | rate_limited | deferred | started (by who enqueues it)
 --
 -- KEYS[1] set of queues
 -- ARGV[1] prefix
 -- then for each job: id, queue, nonce, front ('1' for the front of the queue), ttl (seconds, '' for ever),
---                    n, and n texts: field, value, field, value ...
+--                    n, m, then n texts: field, value, field, value ..., then m texts, of which each is what a letter and a
+--                    colon before it say:
+--                      p: id of a job that must end first; a: their failure does not matter (no text)
+--                      t: when it may run, seconds since 1970; d: the same, seconds from now
+--                      l: key of its rate limit; c: concurrency of that; g: name of its group
+--                      u: refuse it if there is a job of that id (no text)
+--                      r: execution id of the run that begins at once, in the process that asks; s: its lease, seconds
 -- Returns the time of the server as RQ's text, then a word for each job:
---   queued    it is in its queue (also when the same call was sent before)
+--   queued, deferred, scheduled, rate_limited, started    the state that it is in (also when the same call was sent before;
+--             then of a job that has left these, queued)
 --   running   a job of that id runs; nothing was changed
+--   exists    a job of that id exists; nothing was changed
+--   cycle     it would wait for a job that waits for it; nothing was changed
 --   unfit     the key of that id holds no hash; nothing was changed
---   unlisted  the key of the queue holds no list; nothing was changed
+--   unlisted  the key of the queue, or of the registry that would list it, is of another type; nothing was changed
 --
 -- A nonce tells two calls for the same id from one call that was sent twice. An empty nonce says that the id is new, a
 -- random one: a job of that id can then only be the work of the same call.
@@ -18,39 +27,131 @@
 -- @include clock
 -- @include dates
 -- @include stops
+-- @include place
 -- @include job
+-- @include execution
+-- @include dependents
 local queues, prefix = KEYS[1], ARGV[1]
-local stamp = iso(now())
+local moment = now()
+local stamp = iso(moment)
 local reply = {stamp}
 local fit, entered = {}, {}
 
-local function is_list(list)
-  if fit[list] == nil then
-    local kind = redis.call('TYPE', list).ok
-    fit[list] = kind == 'list' or kind == 'none'
+local function holds_kind(key, kind)
+  if fit[key] == nil then
+    local held = redis.call('TYPE', key).ok
+    fit[key] = held == kind or held == 'none'
   end
-  return fit[list]
+  return fit[key]
 end
 
+-- What the texts behind the fields say; nothing is made for a job that has none.
+local function read_wishes(first, last)
+  if first > last then return nil end
+  local wishes, parents = {}, {}
+  for index = first, last do
+    local letter, text = string.sub(ARGV[index], 1, 1), string.sub(ARGV[index], 3)
+    if letter == 'p' then parents[#parents + 1] = text else wishes[letter] = text end
+  end
+  wishes.parents = parents
+  if wishes.d then wishes.t = epoch(moment + tonumber(wishes.d)) end
+  return wishes
+end
+
+-- Whether a job is among those that its parents wait for, or they again, as far as they are deferred.
+local function closes_cycle(id, parents)
+  if redis.call('EXISTS', dependents_key(prefix, id)) == 0 then return false end
+  local seen, left = {}, {}
+  for _, parent in ipairs(parents) do left[#left + 1] = parent end
+  while #left > 0 do
+    local parent = table.remove(left)
+    if parent == id then return true end
+    if not seen[parent] then
+      seen[parent] = true
+      if redis.pcall('HGET', job_key(prefix, parent), 'status') == 'deferred' then
+        local above = redis.pcall('SMEMBERS', dependencies_key(prefix, parent))
+        for _, one in ipairs(above.err and {} or above) do left[#left + 1] = one end
+      end
+    end
+  end
+  return false
+end
+
+-- Where a job waits for others: enter it there; false when none of them stands in the way.
+local function defer(id, queue, front, wishes)
+  local allow, unmet = wishes.a ~= nil, false
+  for _, parent in ipairs(wishes.parents) do
+    if not is_met(prefix, parent, allow) then
+      unmet = true
+      break
+    end
+  end
+  if not unmet then return false end
+  redis.call('ZADD', registry_key(prefix, 'deferred', queue), math.floor(moment), id)
+  for _, parent in ipairs(wishes.parents) do
+    redis.pcall('SADD', dependents_key(prefix, parent), id)
+    redis.call('SADD', dependencies_key(prefix, id), parent)
+  end
+  redis.call('DEL', waits_key(prefix, id))
+  redis.call('HSET', job_key(prefix, id), 'status', 'deferred')
+  -- For the time when it is enqueued; RQ forgets both.
+  if front then redis.call('HSET', job_key(prefix, id), 'aiorq_at_front', 1) end
+  if wishes.t then redis.call('HSET', job_key(prefix, id), 'aiorq_at', wishes.t) end
+  return true
+end
+
+-- Put a job that asks for more than a queue at its place.
+local function place(id, queue, front, wishes)
+  if wishes.g then
+    redis.call('SADD', group_key(prefix, wishes.g), id)
+    redis.call('SADD', groups_key(prefix), wishes.g)
+  end
+  if #wishes.parents > 0 and defer(id, queue, front, wishes) then return 'deferred' end
+  if not wishes.r then return place_job(prefix, queue, id, moment, front, tonumber(wishes.t), wishes.l, wishes.c) end
+  enter_execution(prefix, '', queue, id, wishes.r, moment, tonumber(wishes.s), '')
+  redis.call('HSET', job_key(prefix, id), 'status', 'started', 'enqueued_at', stamp, 'started_at', stamp,
+    'last_heartbeat', stamp)
+  return 'started'
+end
+
+local function is_placeable(queue, wishes)
+  if not holds_kind(queue_key(prefix, queue), 'list') then return false end
+  if not wishes then return true end
+  return holds_kind(registry_key(prefix, 'deferred', queue), 'zset') and holds_kind(registry_key(prefix, 'scheduled', queue), 'zset')
+    and holds_kind(registry_key(prefix, 'wip', queue), 'zset')
+    and (not wishes.l or (holds_kind(limited_key(prefix, wishes.l), 'zset') and holds_kind(limit_key(prefix, wishes.l), 'hash')
+      and holds_kind(limits_key(prefix), 'set')))
+    and (not wishes.g or (holds_kind(group_key(prefix, wishes.g), 'set') and holds_kind(groups_key(prefix), 'set')))
+end
+
+local waiting = {queued = true, deferred = true, scheduled = true, rate_limited = true, started = true}
 local index = 2
 while index <= #ARGV do
-  local id, queue, nonce, front, ttl, count = unpack(ARGV, index, index + 5)
-  local first, last = index + 6, index + 5 + tonumber(count)
+  local id, queue, nonce, front, ttl, count, more = unpack(ARGV, index, index + 6)
+  local first, last = index + 7, index + 6 + tonumber(count)
+  local wishes = read_wishes(last + 1, last + tonumber(more))
   local key, list = job_key(prefix, id), queue_key(prefix, queue)
-  local word = is_list(list) and 'queued' or 'unlisted'
+  local word = is_placeable(queue, wishes) and 'queued' or 'unlisted'
   local known = redis.call('EXISTS', key) == 1
   local repeated = known and nonce == ''
   -- It may even have run and gone since.
   if not known then repeated = redis.pcall('GET', gone_key(prefix, id)) == '=' .. nonce end
   local status, origin, seen, worker
-  if known and not repeated then
+  if known then
     local fields = redis.pcall('HMGET', key, 'status', 'origin', 'aiorq_nonce', 'worker_name')
-    if fields.err then word = 'unfit'
+    if fields.err then word = repeated and word or 'unfit'
     else
       status, origin, seen, worker = unpack(fields)
-      if seen == nonce then repeated = true
+      if repeated or seen == nonce then
+        repeated = true
+        if word == 'queued' and waiting[status] then word = status end
+        if word == 'started' and not (wishes and wishes.r) then word = 'queued' end
+      elseif wishes and wishes.u then word = 'exists'
       elseif status == 'started' and redis.call('EXISTS', executions_key(prefix, id)) == 1 then word = 'running' end
     end
+  end
+  if word == 'queued' and not repeated and wishes and #wishes.parents > 0 and closes_cycle(id, wishes.parents) then
+    word = 'cycle'
   end
   if word == 'queued' and not repeated then
     if not entered[list] then
@@ -63,12 +164,20 @@ while index <= #ARGV do
       redis.call('DEL', key, dependencies_key(prefix, id), results_key(prefix, id))
       redis.call('PERSIST', dependents_key(prefix, id))
     end
-    redis.call('HSET', key, 'status', 'queued', 'enqueued_at', stamp, unpack(ARGV, first, last))
-    if nonce ~= '' then redis.call('HSET', key, 'aiorq_nonce', nonce) end
-    if ttl ~= '' then expire_job(prefix, id, ttl) end
-    redis.call(front == '1' and 'LPUSH' or 'RPUSH', list, id)
+    if nonce ~= '' then
+      redis.call('DEL', attempts_key(prefix, id))
+      redis.call('HSET', key, 'aiorq_nonce', nonce)
+    end
+    if wishes then
+      redis.call('HSET', key, unpack(ARGV, first, last))
+      word = place(id, queue, front == '1', wishes)
+    else
+      redis.call('HSET', key, 'status', 'queued', 'enqueued_at', stamp, unpack(ARGV, first, last))
+      redis.call(front == '1' and 'LPUSH' or 'RPUSH', list, id)
+    end
+    if ttl ~= '' and word ~= 'started' then expire_job(prefix, id, ttl) end
   end
   reply[#reply + 1] = word
-  index = last + 1
+  index = last + 1 + tonumber(more)
 end
 return reply

@@ -1,19 +1,23 @@
 #!lua flags=allow-oom
--- Record that a run returned.
--- started -> finished | nothing (at once, when its result is kept for 0 seconds)
+-- Record that a run returned. The jobs that wait for this one go on, and so does a job that repeats.
+-- started -> finished | queued | scheduled | nothing (at once, when its result is kept for 0 seconds)
 --
 -- KEYS[1] job
 -- ARGV[1] prefix, ARGV[2] worker, ARGV[3] queue, ARGV[4] id, ARGV[5] execution id,
 -- ARGV[6] result as RQ stores it ('' for None),
 -- ARGV[7] seconds to keep it (0 deletes the job, negative keeps it for ever)
 -- Returns 'ok' (also when this very outcome was recorded before), or 'lost': the run no longer holds its place, nothing
--- was changed.
+-- was changed. 'ok' is followed by a space and the part of the dependents that was set apart, where there is one (see
+-- enqueue_dependents.lua).
 -- @include keys
 -- @include clock
 -- @include dates
 -- @include stops
+-- @include place
 -- @include job
 -- @include execution
+-- @include dependents
+-- @include retry
 local key, prefix, worker, queue, id, token = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local value, ttl = ARGV[6], tonumber(ARGV[7])
 if not holds(prefix, queue, id, token) then
@@ -22,18 +26,43 @@ if not holds(prefix, queue, id, token) then
 end
 local moment = now()
 local stamp = iso(moment)
--- First what may be refused, so that nothing is half done: the registry may be a key of another type.
+local limit, attempts, repeats, intervals, waits =
+  unpack(redis.call('HMGET', key, 'rate_limit_key', 'aiorq_attempts', 'repeats_left', 'repeat_intervals', 'ttl'))
+repeats = tonumber(repeats or nil)
+if repeats and not (repeats >= 1 and repeats <= 2 ^ 53) then repeats = nil end
+local interval = repeats and interval_of(intervals, 1)
+-- First what may be refused, so that nothing is half done: a registry, or the queue, may be a key of another type.
+if repeats then check_kind(interval > 0 and registry_key(prefix, 'scheduled', queue) or queue_key(prefix, queue),
+  interval > 0 and 'zset' or 'list') end
 if ttl ~= 0 then
   redis.call('ZADD', registry_key(prefix, 'finished', queue), ttl > 0 and math.floor(moment) + ttl or '+inf', id)
 end
 local began = end_execution(prefix, worker, queue, id, token, 'finished') or moment
 count_run(prefix, worker, 'successful_job_count', moment - began)
-if ttl == 0 then
-  delete_ended_job(prefix, id)
-  remember_end(prefix, token, 'finished')
-  return 'ok'
-end
+if limit and not (repeats and interval == 0) then release_slot(prefix, limit, id, moment) end
 redis.call('HSET', key, 'status', 'finished', 'ended_at', stamp, 'last_heartbeat', stamp)
-record_result(prefix, worker, id, token, 1, 'return_value', value, began, moment, ttl)
-if ttl > 0 then expire_job(prefix, id, ttl) end
-return 'ok'
+local _, part = end_parent(prefix, id, 'finished', moment)
+local answer = part and 'ok ' .. part or 'ok'
+if ttl == 0 or repeats then remember_end(prefix, token, 'finished') end
+if ttl == 0 and not repeats then
+  delete_ended_job(prefix, id)
+  return answer
+end
+if ttl ~= 0 then record_result(prefix, worker, id, token, 1, 'return_value', value, began, moment, ttl, attempts) end
+if repeats then
+  if attempts then
+    redis.call('HDEL', key, 'aiorq_attempts')
+    redis.call('DEL', attempts_key(prefix, id))
+  end
+  redis.call('HSET', key, 'repeats_left', repeats - 1)
+  local read, list = pcall(cjson.decode, intervals or '')
+  if read and type(list) == 'table' and #list > 1 then
+    table.remove(list, 1)
+    -- As Python writes it, which RQ's readers compare.
+    redis.call('HSET', key, 'repeat_intervals', '[' .. table.concat(list, ', ') .. ']')
+  end
+  place_again(prefix, queue, id, moment, interval, false, waits)
+elseif ttl > 0 then
+  expire_job(prefix, id, ttl)
+end
+return answer

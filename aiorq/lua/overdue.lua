@@ -12,6 +12,7 @@
 --   'ready', queue, id: its dependencies are met and RQ has not listed it yet
 --   'intermediate', queue, id: a worker of RQ's has taken it and not begun
 --   'inbox', queue, worker, id: the first one that Redis handed to a worker
+--   'parent', '', part: dependents of an ended job that were not looked at yet (see enqueue_dependents.lua)
 -- A queue whose schedule a scheduler of RQ's looks after has no 'due' and no 'ready'.
 -- Dead workers, whose hash is gone, are taken out of the sets of workers.
 -- @include keys
@@ -70,6 +71,9 @@ if cursor == '0' then
       if name then redis.pcall('SREM', queue_workers_key(prefix, queue), worker_key(prefix, name)) end
     end
   end
+end
+if cursor == '0' then
+  for _, part in ipairs(list('HKEYS', ended_parents_key(prefix))) do found[#found + 1] = {'parent', '', part} end
 end
 local head = #queue_key(prefix, '') + 1
 local page = list('SSCAN', queues, cursor, 'COUNT', most)

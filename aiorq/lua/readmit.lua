@@ -9,6 +9,8 @@
 -- @include keys
 -- @include clock
 -- @include dates
+-- @include stops
+-- @include place
 -- @include job
 local key, prefix, id, queue, found = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 if redis.call('TYPE', key).ok ~= 'hash' then return 'changed' end

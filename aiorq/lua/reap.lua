@@ -7,7 +7,8 @@
 -- ARGV[5] what becomes of jobs that do not say so themselves, and whose worker did not ('requeue', or '' to fail them),
 -- ARGV[6] how many times a job may be lost and requeued,
 -- ARGV[7] traceback as RQ stores it, ARGV[8] the same for a job that was lost too often,
--- ARGV[9] seconds to keep a job that does not say so itself
+-- ARGV[9] seconds to keep a job that does not say so itself, ARGV[10] dotted names of the class of the exception that it
+-- fails with and of those it derives from, joined by commas, ARGV[11] a random number from 0 to 1, for the jitter of intervals
 -- Returns what became of it:
 --   held       the lease was renewed, the run has ended, or a key that should take the job is of another type; nothing was
 --              changed
@@ -21,12 +22,16 @@
 -- @include clock
 -- @include dates
 -- @include stops
+-- @include place
 -- @include job
 -- @include execution
+-- @include dependents
+-- @include attempts
 -- @include retry
 -- @include failure
 local wip, prefix, queue, member, worker, on_lost = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local most, traceback, poisoned, kept = tonumber(ARGV[6]), ARGV[7], ARGV[8], tonumber(ARGV[9])
+local kinds, chance = ARGV[10], tonumber(ARGV[11])
 local moment = now()
 local score = tonumber(redis.pcall('ZSCORE', wip, member) or nil)
 if not score or score > moment then return 'held' end
@@ -61,20 +66,20 @@ losses = math.max(0, tonumber(losses or nil) or 0)
 if wish == 'requeue' and losses < most then
   if not put_back(prefix, queue, id) then return 'held' end
   redis.call('HSET', key, 'aiorq_losses', losses + 1)
-  leave('queued')
+  note_attempt(prefix, id, 'lost', worker, token, leave('queued') or moment, moment, traceback)
   return 'requeued'
 end
 local fit, place = true, nil
-if wish ~= 'requeue' then fit, place = pcall(retry_job, prefix, queue, id, moment) end
+if wish ~= 'requeue' then fit, place = pcall(retry_job, prefix, queue, id, moment, kinds, chance) end
 if not fit then return 'held' end
 if place then
   redis.call('HSET', key, 'ended_at', iso(moment))
-  leave(place)
+  note_attempt(prefix, id, 'lost', worker, token, leave(place) or moment, moment, traceback)
   return 'retried'
 end
 ttl = kept_for(ttl, kept)
 if not pcall(enter_failed, prefix, queue, id, moment, ttl) then return 'held' end
 local began = leave('failed') or moment
 if wish == 'requeue' then traceback = poisoned end
-leave_failed(prefix, worker, id, token, 'failed', 2, traceback, began, moment, ttl)
+leave_failed(prefix, worker, queue, id, token, 'failed', 2, traceback, began, moment, ttl)
 return wish == 'requeue' and 'poisoned' or 'failed'

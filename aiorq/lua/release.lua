@@ -10,6 +10,7 @@
 -- @include clock
 -- @include dates
 -- @include stops
+-- @include place
 -- @include job
 -- @include execution
 local prefix, worker = ARGV[1], ARGV[2]

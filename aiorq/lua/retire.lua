@@ -11,6 +11,7 @@
 -- @include clock
 -- @include dates
 -- @include stops
+-- @include place
 -- @include job
 -- @include execution
 local key, workers = KEYS[1], KEYS[2]

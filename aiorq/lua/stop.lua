@@ -11,8 +11,10 @@
 -- @include clock
 -- @include dates
 -- @include stops
+-- @include place
 -- @include job
 -- @include execution
+-- @include dependents
 -- @include failure
 local prefix, worker, queue, id, token = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local traceback, ttl = ARGV[6], tonumber(ARGV[7])
@@ -24,6 +26,6 @@ local moment = now()
 enter_failed(prefix, queue, id, moment, ttl)
 local began = end_execution(prefix, worker, queue, id, token, 'stopped') or moment
 count_run(prefix, worker, 'failed_job_count', moment - began)
-leave_failed(prefix, worker, id, token, 'stopped', 3, traceback, began, moment, ttl)
+leave_failed(prefix, worker, queue, id, token, 'stopped', 3, traceback, began, moment, ttl)
 if ttl == 0 then remember_end(prefix, token, 'stopped') end
 return 'ok'

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
 
 from aiorq.keys import Keys
 from aiorq.scripts import load
@@ -30,6 +31,12 @@ class Store:
     async def run(self, script: str, keys: Sequence[Value], *args: Value) -> Any:
         """Run the script of that name with the prefix as its first argument."""
         return await self.transport.run(load(script), keys, (self.keys.prefix, *args))
+
+    def run_in(self, pipeline: Pipeline, script: str, keys: Sequence[Value], *args: Value) -> None:
+        """Add a call of the script to a pipeline of the caller's, who executes it; the answer is among its replies."""
+        if not isinstance(pipeline, Pipeline):
+            raise TypeError(f"pipeline must be one of redis.asyncio, not {type(pipeline).__name__}")
+        pipeline.eval(load(script).source, len(keys), *keys, self.keys.prefix, *args)  # type: ignore[no-untyped-call]
 
     def send(self, script: str, keys: Sequence[Value], *args: Value, left: Callable[[], None]) -> Future[Any]:
         """As `run`, but what the server answers is not waited for; it may be that it does not have the script.

@@ -175,3 +175,12 @@ def where(connection: Redis) -> str:
     if "path" in settings:
         return f"unix://{settings['path']}"
     return f"{settings.get('host', 'localhost')}:{settings.get('port', 6379)}/{settings.get('db') or 0}"
+
+
+def place_of(connection: Redis | str | None) -> str:
+    """The place that a client, a URL, or that of the environment leads to, as `where` says it; nothing is connected.
+
+    Raises:
+        InvalidURLError: the URL cannot be read.
+    """
+    return where(connection if isinstance(connection, Redis) else connect(connection))

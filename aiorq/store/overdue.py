@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from aiorq.store.base import Store
+from aiorq.store.runs import chance
 
 _PAGE: Final = 200
 """Queues, and findings of each kind for a queue, in one call."""
@@ -20,10 +22,11 @@ class Finding:
     """Something to be dealt with."""
 
     kind: str
-    """`lease`, `due`, `ready`, `intermediate` or `inbox`; see overdue.lua."""
+    """`lease`, `due`, `ready`, `intermediate`, `inbox` or `parent`; see overdue.lua."""
     queue: str
     subject: str
-    """The id of a job; of a `lease`, `<job id>:<execution id>`; of an `inbox`, its first id."""
+    """The id of a job; of a `lease`, `<job id>:<execution id>`; of an `inbox`, its first id; of a
+    `parent`, what enqueue_dependents.lua calls a part."""
     worker: str = ""
     heard: float | None = None
     """Of a `lease`: when its worker was last heard of, in seconds since 1970."""
@@ -70,7 +73,15 @@ def _moment(raw: bytes) -> float | None:
 
 
 async def reap(
-    store: Store, finding: Finding, *, requeue_lost: bool, most: int, traceback: bytes, poisoned: bytes, kept: int
+    store: Store,
+    finding: Finding,
+    *,
+    requeue_lost: bool,
+    most: int,
+    traceback: bytes,
+    poisoned: bytes,
+    kept: int,
+    kinds: Sequence[str] = (),
 ) -> str:
     """End a run whose lease has expired.
 
@@ -82,6 +93,7 @@ async def reap(
         traceback: for a job that fails, as RQ stores it.
         poisoned: for a job that was lost too often.
         kept: seconds that a failed job is kept which does not say so itself.
+        kinds: the dotted names of the class of the exception that it fails with, and of those it derives from.
 
     Returns:
         a word of reap.lua.
@@ -90,11 +102,13 @@ async def reap(
     member = finding.subject.encode(errors="surrogateescape")
     worker = finding.worker.encode(errors="surrogateescape")
     wish = "requeue" if requeue_lost else ""
-    args = (finding.queue, member, worker, wish, most, traceback, poisoned, kept)
+    args = (finding.queue, member, worker, wish, most, traceback, poisoned, kept, ",".join(kinds), chance())
     return str((await store.run("reap", keys, *args)).decode())
 
 
-async def recover(store: Store, finding: Finding, *, patience: float, traceback: bytes, kept: int) -> str:
+async def recover(
+    store: Store, finding: Finding, *, patience: float, traceback: bytes, kept: int, kinds: Sequence[str] = ()
+) -> str:
     """Deal with a job that a worker of RQ's took and did not begin; returns a word of recover.lua.
 
     Args:
@@ -103,10 +117,12 @@ async def recover(store: Store, finding: Finding, *, patience: float, traceback:
         patience: seconds that a worker of RQ's has to begin.
         traceback: for a job that fails, as RQ stores it.
         kept: seconds that a failed job is kept which does not say so itself.
+        kinds: as for `reap`.
     """
     keys = [store.keys.intermediate(finding.queue)]
     job_id = finding.subject.encode(errors="surrogateescape")
-    return str((await store.run("recover", keys, finding.queue, job_id, patience, traceback, kept)).decode())
+    args = (finding.queue, job_id, patience, traceback, kept, ",".join(kinds), chance())
+    return str((await store.run("recover", keys, *args)).decode())
 
 
 async def promote(store: Store, finding: Finding) -> str:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import json
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from aiorq.keys import check_queue_name
+from aiorq.record import decode_date
 from aiorq.store.base import Store
 
 _EMPTIED_A_CALL: Final = 500
+_COMPACTED_A_CALL: Final = 500
 
 
 async def names(store: Store) -> list[str]:
@@ -54,3 +59,54 @@ async def forget(store: Store, queue: str) -> None:
     """Remove the queue's list and its name; the jobs that were in it stay."""
     key = store.keys.queue(queue)
     await store.transport.execute_many([("SREM", store.keys.queues, key), ("DEL", key)])
+
+
+async def compact(store: Store, queue: str) -> int:
+    """Take ids out of the list whose job is gone, so many in each atomic step; returns how many."""
+    dropped = start = 0
+    while ids := await store.transport.execute("LRANGE", store.keys.queue(queue), start, start + _COMPACTED_A_CALL - 1):
+        gone = int(await store.run("compact", [store.keys.queue(queue)], *ids))
+        dropped += gone
+        start += len(ids) - gone
+    return dropped
+
+
+async def scheduler_pid(store: Store, queue: str) -> int | None:
+    """The process id of the scheduler of RQ's that has the lock of a queue; None when there is none."""
+    name = await store.transport.execute("GET", store.keys.scheduler_lock(queue))
+    pid = name and await store.transport.execute("HGET", store.keys.scheduler(name.decode(errors="replace")), "pid")
+    return int(pid) if pid and pid.isdigit() else None
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Why no worker takes jobs from a queue, and since when."""
+
+    reason: str
+    since: datetime | None
+    """By the server's clock; None where it cannot be read."""
+
+
+async def pause(store: Store, queue: str, reason: str) -> Pause:
+    """Let no worker take jobs from a queue. One that is paused already stays so since then, with the new reason."""
+    return _pause(await store.run("pause", [store.keys.paused], queue, reason))
+
+
+async def resume(store: Store, queue: str) -> bool:
+    """Let workers take jobs from a queue again; returns whether it was paused."""
+    return bool(await store.transport.execute("HDEL", store.keys.paused, queue))
+
+
+async def paused(store: Store, queue: str) -> Pause | None:
+    """Why and since when a queue is paused; None when it is not."""
+    raw = await store.transport.execute("HGET", store.keys.paused, queue)
+    return None if raw is None else _pause(raw)
+
+
+def _pause(raw: bytes) -> Pause:
+    # Whatever stands there, the queue is paused.
+    try:
+        record = json.loads(raw)
+        return Pause(str(record["reason"]), decode_date(str(record["since"])))
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return Pause("", None)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from aiorq.store.base import Store
 from aiorq.store.waiting import waiter_of
+
+
+_RETRIED: Final = b"4"  # the type of an outcome that asked for the job to be tried again
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,13 @@ async def delete_all(store: Store, job_id: str) -> None:
 async def wait(store: Store, job_id: str, seconds: float) -> Entry | None:
     """The newest outcome; where there is none yet, the first that comes within `seconds`, or None.
 
-    All waits on one store share a connection; nothing polls.
+    An outcome after which the job is tried again does not count. All waits on one store share a connection; nothing
+    polls.
     """
-    raw = await waiter_of(store).wait(store.keys.results(job_id), seconds)
+    raw = await waiter_of(store).wait(store.keys.results(job_id), seconds, _is_final)
     return None if raw is None else _entry(raw)
+
+
+def _is_final(fields: Sequence[bytes]) -> bool:
+    place = fields.index(b"type") if b"type" in fields else len(fields)
+    return fields[place + 1 : place + 2] != [_RETRIED]

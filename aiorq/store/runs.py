@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import random
 import secrets
 from asyncio import Future
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from aiorq.errors import StoreError
+from aiorq.errors import AiorqError, StoreError
 from aiorq.store.base import Store
 from aiorq.store.commands import MAX_GRACE
+from aiorq.store.jobs import enqueue_dependents
 from aiorq.store.transport import Value, is_missing
 
 
@@ -37,6 +41,13 @@ def new_nonce() -> str:
     return secrets.token_hex(14)
 
 
+class Claims(list[Claimed]):
+    """What a claim took, in order."""
+
+    paused: frozenset[str] = frozenset()
+    """The queues, of those asked for, that were passed over since somebody has paused them."""
+
+
 class Failed(str, Enum):
     """What became of a job whose run failed."""
 
@@ -58,7 +69,8 @@ async def claim(
     nonce: str | None = None,
     *,
     requeue_lost: bool = False,
-) -> list[Claimed] | None:
+    in_turn: bool = False,
+) -> Claims | None:
     """Take up to `most` jobs, from the first queue first; they come back started and leased, but not begun.
 
     Args:
@@ -70,6 +82,7 @@ async def claim(
         nonce: from `new_nonce`, the same when the claim is asked for again because its answer did not come: it then
             gives what the first one took. None for a claim that is asked for once.
         requeue_lost: whether jobs that do not say so themselves go back to their queues if the worker is lost.
+        in_turn: take one job from each queue in turn, beginning with the first, in place of strict order.
 
     Returns:
         what was taken, or None while all workers are suspended.
@@ -77,11 +90,13 @@ async def claim(
     keys = store.keys
     pairs = [key for queue in queues for key in (keys.inbox(worker, queue), keys.queue(queue))]
     on_lost = "requeue" if requeue_lost else ""
-    reply = await store.run("claim", pairs, worker, lease, nonce or new_nonce(), most, on_lost)
+    turns = "1" if in_turn else "0"
+    reply = await store.run("claim", pairs, worker, lease, nonce or new_nonce(), most, on_lost, turns)
     if reply == b"suspended":
         return None
-    claimed = []
-    for index in range(1, len(reply), 4):
+    claimed = Claims()
+    claimed.paused = frozenset(queue.decode() for queue in reply[1])
+    for index in range(2, len(reply), 4):
         token, queue, job_id, fields = reply[index : index + 4]
         pairs_of_fields = dict(zip(fields[::2], fields[1::2], strict=True))
         claimed.append(Claimed(Run(queue.decode(), job_id.decode(), token.decode()), pairs_of_fields))
@@ -167,7 +182,7 @@ def _grace(raw: bytes) -> float | None:
 
 
 async def finish(store: Store, worker: str, run: Run, value: bytes, result_ttl: int) -> bool:
-    """Record that a run returned.
+    """Record that a run returned; the jobs that wait for this one go on.
 
     Args:
         store: where.
@@ -182,9 +197,54 @@ async def finish(store: Store, worker: str, run: Run, value: bytes, result_ttl: 
     return await _end(store, "finish", worker, run, value, result_ttl) == "ok"
 
 
-async def fail(store: Store, worker: str, run: Run, traceback: bytes, failure_ttl: int) -> Failed:
-    """Record that a run failed; a job with retries left gets another. Parameters as for `finish`."""
-    return Failed(await _end(store, "fail", worker, run, traceback, failure_ttl))
+async def fail(
+    store: Store,
+    worker: str,
+    run: Run,
+    traceback: bytes,
+    failure_ttl: int,
+    *,
+    kinds: Sequence[str] = (),
+    listed: bool = True,
+) -> Failed:
+    """Record that a run failed; a job with retries left gets another. Parameters as for `finish`, and:
+
+    Args:
+        store: where.
+        worker: the name of the worker.
+        run: which.
+        traceback: as RQ stores it.
+        failure_ttl: seconds to keep the job; 0 deletes it, negative keeps it for ever.
+        kinds: the dotted names of the exception's class and of those that it derives from.
+        listed: whether a job that fails for good enters the registry of failed ones.
+    """
+    names, flag = ",".join(kinds), "1" if listed else "0"
+    return Failed(await _end(store, "fail", worker, run, traceback, failure_ttl, names, chance(), flag))
+
+
+async def retry(
+    store: Store, worker: str, run: Run, *, most: int, intervals: Sequence[int], at_front: bool, failure_ttl: int
+) -> Failed:
+    """Record that a run returned a request to be tried again.
+
+    Args:
+        store: where.
+        worker: the name of the worker.
+        run: which.
+        most: how many times the job may be tried again for having asked; then it fails.
+        intervals: seconds before each time; the last one repeats.
+        at_front: put it at the front of its queue.
+        failure_ttl: seconds to keep a job that fails; 0 deletes it, negative keeps it for ever.
+    """
+    keys = [store.keys.job(run.job_id)]
+    wait = json.dumps(list(intervals))
+    args = (worker, run.queue, run.job_id, run.token, most, wait, "1" if at_front else "0", failure_ttl)
+    return Failed((await store.run("retry", keys, *args)).decode())
+
+
+def chance() -> float:
+    """A random number from 0 to 1, for the jitter of an interval."""
+    return random.random()  # noqa: S311 - not a secret
 
 
 async def stop(store: Store, worker: str, run: Run, traceback: bytes, failure_ttl: int) -> bool:
@@ -192,10 +252,15 @@ async def stop(store: Store, worker: str, run: Run, traceback: bytes, failure_tt
     return await _end(store, "stop", worker, run, traceback, failure_ttl) == "ok"
 
 
-async def _end(store: Store, script: str, worker: str, run: Run, text: bytes, ttl: int) -> str:
+async def _end(store: Store, script: str, worker: str, run: Run, text: bytes, ttl: int, *more: Value) -> str:
     keys = [store.keys.job(run.job_id)]
-    word: bytes = await store.run(script, keys, worker, run.queue, run.job_id, run.token, text, ttl)
-    return word.decode()
+    said: bytes = await store.run(script, keys, worker, run.queue, run.job_id, run.token, text, ttl, *more)
+    word, _, part = said.decode().partition(" ")
+    if part:
+        # The outcome is recorded. Whatever goes wrong from here on, the worker that looks after what is overdue goes on.
+        with contextlib.suppress(AiorqError):
+            await enqueue_dependents(store, part)
+    return word
 
 
 async def release(store: Store, worker: str, queues: Sequence[str], runs: Sequence[Run] = ()) -> int:

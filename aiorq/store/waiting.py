@@ -34,18 +34,30 @@ class Waiter:
         """Wait over `transport`, with one connection of its pool while anybody waits."""
         self._transport = transport
         self._waiting: dict[bytes, set[asyncio.Future[Raw]]] = {}
+        self._passed: dict[bytes, bytes] = {}
+        """The newest entry of a stream that was not what is waited for."""
+        self._fits: dict[bytes, Callable[[list[bytes]], bool]] = {}
         self._reader: asyncio.Task[None] | None = None
         self._watched: frozenset[bytes] = frozenset()
         self._blocked_as: int | None = None
         self._unblocking: asyncio.Task[None] | None = None
 
-    async def wait(self, key: str, seconds: float) -> Raw | None:
-        """The newest entry of the stream `key`, now or within `seconds`; None after that."""
+    async def wait(self, key: str, seconds: float, fits: Callable[[list[bytes]], bool] | None = None) -> Raw | None:
+        """The newest entry of the stream `key`, now or within `seconds`; None after that.
+
+        Args:
+            key: of the stream.
+            seconds: to wait at most.
+            fits: whether the fields of an entry are such as are waited for, the same for all who wait for a stream; until
+                they are the wait goes on. None for any.
+        """
         self._transport.check_loop()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Raw] = loop.create_future()
         name = key.encode()
         self._waiting.setdefault(name, set()).add(future)
+        if fits is not None:
+            self._fits[name] = fits
         if self._reader is None:
             self._reader = loop.create_task(self._read(), name="aiorq result waits")
         elif name not in self._watched:
@@ -60,9 +72,14 @@ class Waiter:
             if futures is not None:
                 futures.discard(future)
                 if not futures:
-                    del self._waiting[name]
+                    self._forget(name)
             if not self._waiting:
                 self._interrupt()
+
+    def _forget(self, name: bytes) -> set[asyncio.Future[Raw]]:
+        self._passed.pop(name, None)
+        self._fits.pop(name, None)
+        return self._waiting.pop(name, set())
 
     def _interrupt(self) -> None:
         if self._blocked_as is not None and self._unblocking is None:
@@ -124,7 +141,8 @@ class Waiter:
             return
         self._watched = frozenset(streams)
         try:
-            reply = await execute("XREAD", *block, "STREAMS", *streams, *["0-0"] * len(streams))
+            since = [self._passed.get(stream, b"0-0") for stream in streams]
+            reply = await execute("XREAD", *block, "STREAMS", *streams, *since)
         except StoreError as error:
             if "WRONGTYPE" not in str(error):
                 raise
@@ -136,10 +154,13 @@ class Waiter:
         if self._unblocking is not None:  # a late unblock must not hit the next command
             await self._unblocking
         for key, entries in (reply.items() if isinstance(reply, dict) else reply) or ():
-            for future in self._waiting.get(key, ()):
+            newest = entries[-1]
+            if key in self._fits and not self._fits[key](newest[1]):
+                self._passed[key] = newest[0]
+                continue
+            for future in self._forget(key):
                 if not future.done():
-                    future.set_result(entries[-1])
-            self._waiting.pop(key, None)
+                    future.set_result(newest)
         if len(streams) > 200:
             await asyncio.sleep(len(streams) * _REBUILD)
 
@@ -149,7 +170,7 @@ class Waiter:
         kinds = await self._transport.execute_many([("TYPE", stream) for stream in streams])
         for stream, kind in zip(streams, kinds, strict=True):
             if kind not in {b"stream", b"none"}:
-                for future in self._waiting.pop(stream, ()):
+                for future in self._forget(stream):
                     if not future.done():
                         future.set_exception(error)
 

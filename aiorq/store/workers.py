@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
-from aiorq.errors import QueueFullError, WorkerExistsError
+from aiorq.errors import QueueFullError, StoreError, WorkerExistsError
 from aiorq.store.base import Store
 from aiorq.store.transport import REPLY_TIMEOUT, Dedicated, Value
+
+MAX_SUSPENSION: Final = 10 * 366 * 86_400
+"""Seconds."""
+_READ: Final = 500
+"""Workers that are read in one round trip."""
 
 
 async def register(
@@ -61,3 +67,57 @@ async def wait_for_push(store: Store, connection: Dedicated, worker: str, queue:
 async def are_suspended(store: Store) -> bool:
     """Whether no worker may take new jobs."""
     return bool(await store.transport.execute("EXISTS", store.keys.suspended))
+
+
+async def suspend(store: Store, ttl: int | None) -> None:
+    """Let no worker take new jobs, for so many seconds, or for ever."""
+    lasting: tuple[Value, ...] = () if ttl is None else ("EX", ttl)
+    await store.transport.execute("SET", store.keys.suspended, 1, *lasting)
+
+
+async def resume(store: Store) -> bool:
+    """Let workers take jobs again; returns whether they were suspended."""
+    return bool(await store.transport.execute("DEL", store.keys.suspended))
+
+
+async def names(store: Store, queue: str | None = None) -> list[str]:
+    """The names of all workers, or of those of a queue, sorted; what is none is left out, the dead of late are not."""
+    head = store.keys.worker("").encode()
+    found = []
+    for member in await store.transport.execute("SMEMBERS", _set_of(store, queue)):
+        name = member.removeprefix(head).decode(errors="replace")
+        if name and head + name.encode() == member:
+            found.append(name)
+    return sorted(found)
+
+
+async def count(store: Store, queue: str | None = None) -> int:
+    """How many workers there are, or those of a queue; one that has died without a word counts for some seconds."""
+    return int(await store.transport.execute("SCARD", _set_of(store, queue)))
+
+
+async def fetch_many(store: Store, workers: Sequence[str]) -> list[dict[bytes, bytes] | None]:
+    """The hashes of workers; None for those that do not exist, or hold something else."""
+    found: list[dict[bytes, bytes] | None] = []
+    for start in range(0, len(workers), _READ):
+        commands = [("HGETALL", store.keys.worker(worker)) for worker in workers[start : start + _READ]]
+        found += [_fields(reply) for reply in await store.transport.try_many(commands)]
+    return found
+
+
+def _fields(reply: Any) -> dict[bytes, bytes] | None:
+    if isinstance(reply, StoreError) and "WRONGTYPE" in str(reply):
+        return None
+    if isinstance(reply, BaseException):
+        raise reply
+    fields: dict[bytes, bytes] = reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
+    return fields or None
+
+
+async def drop_dead(store: Store, queue: str | None = None) -> int:
+    """Take workers whose hash is gone out of the set of all, or of those of a queue; returns how many those were."""
+    return int(await store.run("sweep_workers", [_set_of(store, queue)]))
+
+
+def _set_of(store: Store, queue: str | None) -> str:
+    return store.keys.workers if queue is None else store.keys.queue_workers(queue)

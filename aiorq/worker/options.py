@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from enum import Enum
+from types import MethodType
+from typing import Any, Final
 from uuid import uuid4
 
+from aiorq.execution.horse import Hooks
 from aiorq.keys import check_queue_name
 from aiorq.options import DEFAULT_RESULT_TTL, check_on_lost
 
@@ -17,6 +20,17 @@ STOP_GRACE: Final = 2.0
 REAP_INTERVAL: Final = 2.0
 """Seconds between two looks for expired leases, at most; half a lease where that is less."""
 _NAME: Final = re.compile(r"[^\s\x00-\x1f\x7f:]{1,200}")
+
+
+class DequeueStrategy(str, Enum):
+    """From which of its queues a worker takes the next job."""
+
+    DEFAULT = "default"
+    """The first one that has any."""
+    ROUND_ROBIN = "round_robin"
+    """The one after that which was served last; it goes to the end."""
+    RANDOM = "random"
+    """Any one, drawn anew each time."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,6 +64,12 @@ class WorkerOptions:
     """Seconds that jobs may go on after the first request to end; then they are killed and put back. None for ever."""
     max_memory: int = 0
     """Bytes of data that the process of a job may have which does not say so itself; 0 for no limit."""
+    hooks: Hooks = Hooks()
+    """What is called around jobs, and when they fail."""
+    lists_failures: bool = True
+    """Whether jobs that fail are kept in the registry of failed ones."""
+    log_job_description: bool = False
+    """Whether the log shows the descriptions of jobs, which hold their arguments, and not only their functions."""
 
     def __post_init__(self) -> None:
         """Check every setting."""
@@ -100,3 +120,44 @@ def random_name() -> str:
 def as_names(value: str | Sequence[str]) -> tuple[str, ...]:
     """One name or several, as a tuple."""
     return (value,) if isinstance(value, str) else tuple(value)
+
+
+def hook_name(hook: Callable[..., Any] | str | None, option: str) -> str:
+    """The dotted name by which a hook is found where jobs run; empty for None.
+
+    Args:
+        hook: a function at the top level of a module, or of a class there, or its dotted name.
+        option: what it is for, for the error.
+
+    Raises:
+        TypeError: it is no function.
+        ValueError: it has no such name.
+    """
+    if hook is None:
+        return ""
+    if isinstance(hook, str):
+        if not all(part.isidentifier() for part in hook.split(".")):
+            raise ValueError(f"{option}: {hook!r} is not the dotted name of a function")
+        return hook
+    module, name = getattr(hook, "__module__", None), getattr(hook, "__qualname__", None)
+    if not callable(hook) or module is None or name is None:
+        raise TypeError(f"{option} must be a function or its dotted name, not {hook!r}")
+    if "<" in name or (isinstance(hook, MethodType) and not isinstance(hook.__self__, type)):
+        raise ValueError(
+            f"{option}: {hook!r} has no name by which the processes that run jobs could find it; "
+            f"use a function at the top level of a module"
+        )
+    return f"{module}.{name}"
+
+
+def as_strategy(strategy: DequeueStrategy | str | None) -> DequeueStrategy:
+    """A strategy, or the one of that name; None for the default.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    try:
+        return DequeueStrategy.DEFAULT if strategy is None else DequeueStrategy(strategy)
+    except ValueError:
+        known = ", ".join(repr(member.value) for member in DequeueStrategy)
+        raise ValueError(f"dequeue_strategy must be one of {known}, not {strategy!r}") from None

@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from aiorq import callback as callbacks
+from aiorq import errands
+from aiorq.callback import DEFAULT_TIMEOUT as CALLBACK_TIMEOUT
+from aiorq.ending import encode_text, summarize
 from aiorq.errors import AiorqError, HorseTerminatedError, JobTimeoutException
 from aiorq.execution.forking import ForkExecutor
-from aiorq.execution.horse import Order, encode_text, summarize
-from aiorq.execution.outcome import Lost, NotBegun, Raised, Returned
-from aiorq.options import DEFAULT_FAILURE_TTL, DEFAULT_TIMEOUT, MAX_SECONDS
+from aiorq.execution.horse import Order
+from aiorq.outcome import Lost, NotBegun, Raised, Returned
+from aiorq.options import DEFAULT_FAILURE_TTL, DEFAULT_TIMEOUT
 from aiorq.record import JobRecord
+from aiorq.seconds import MAX_SECONDS
 from aiorq.serializers import Serializer
 from aiorq.store import runs
 from aiorq.store.runs import Claimed, Failed, Run
@@ -37,21 +40,19 @@ REFUSALS: Final = 5
 class Recorder:
     """Records the outcomes of one worker's runs."""
 
-    def __init__(self, state: State, executor: ForkExecutor, serializer: Serializer) -> None:
-        """Record for the worker of `state`; `executor` and `serializer` are for callbacks."""
+    def __init__(self, state: State) -> None:
+        """Record for the worker of `state`."""
         self._state = state
-        self._executor = executor
-        self._serializer = serializer
 
     async def commit(
         self,
         active: Active,
         claimed: Claimed,
         record: JobRecord,
-        outcome: Returned | Raised | Lost,
+        outcome: Returned | Again | Raised | Lost,
         seconds: float,
         extra: dict[str, str],
-    ) -> None:
+    ) -> list[Step]:
         """Write what a run's end means for its job, however long Redis takes, and log it.
 
         Args:
@@ -62,65 +63,111 @@ class Recorder:
             seconds: how long it took.
             extra: for the log.
 
+        Returns:
+            what is left to do then, in a process of its own.
+
         Raises:
             AiorqError: Redis refuses it, or cannot be asked and the worker is to end.
         """
-        state, run = self._state, claimed.run
-        store, worker = state.store, state.options.name
-        extra = extra | {"duration_ms": str(round(seconds * 1000))}
-        name = function_of(record)
-        failure_ttl = DEFAULT_FAILURE_TTL if record.failure_ttl is None else record.failure_ttl
         if isinstance(outcome, Lost) and outcome.why in {LEASE_LOST, FENCED}:
-            return
+            return []
+        extra = extra | {"duration_ms": str(round(seconds * 1000))}
+        ended = _Ended(claimed.run, record, seconds, extra)
+        if isinstance(outcome, Returned | Again | Raised):
+            for line in outcome.warning.splitlines():
+                ended.say(log.warning, "%s: %s (%s): %s", line)
         if isinstance(outcome, Lost) and outcome.why == STOPPED:
-            text = encode_text("the job was stopped, as somebody had asked\n")
-            what = f"record the stop of job {run.job_id}"
-            held = await state.persist(
-                lambda: runs.stop(store, worker, run, text, failure_ttl), what, refusals=REFUSALS
-            )
-            if held:
-                log.warning("%s: %s stopped after %.3f s (%s)", run.queue, name, seconds, run.job_id, extra=extra)
-                await self._tell_stopped(claimed, record, extra)
+            left = await self._record_stop(ended)
         elif isinstance(outcome, Returned):
-            result_ttl = state.options.default_result_ttl if record.result_ttl is None else record.result_ttl
-            if outcome.warning:
-                log.warning("%s: %s (%s): %s", run.queue, name, run.job_id, outcome.warning, extra=extra)
-            what = f"record the result of job {run.job_id}"
-            held = await state.persist(
-                lambda: runs.finish(store, worker, run, outcome.value, result_ttl), what, refusals=REFUSALS
-            )
-            if held:
-                log.info("%s: %s finished in %.3f s (%s)", run.queue, name, seconds, run.job_id, extra=extra)
+            left = await self._record_result(ended, outcome)
+        elif isinstance(outcome, Again):
+            left = await self._record_retry(ended, outcome)
         else:
-            failed = _as_raised(outcome, record)
-            what = f"record the failure of job {run.job_id}"
-            became = await state.persist(
-                lambda: runs.fail(store, worker, run, failed.traceback, failure_ttl), what, refusals=REFUSALS
-            )
-            held = became is not Failed.LOST
-            if held:
-                again = {Failed.QUEUED: "; it is tried again", Failed.SCHEDULED: "; it is tried again later"}
-                text_ = "%s: %s failed after %.3f s (%s): %s%s"
-                said = (failed.summary, again.get(became, ""))
-                log.warning(text_, run.queue, name, seconds, run.job_id, *said, extra=extra)
-        if not held and not active.condemned:  # which was said, and why
-            refused = "%s: the outcome of %s (%s) is not recorded: %s"
-            log.warning(refused, run.queue, name, run.job_id, LEASE_LOST, extra=extra)
+            left = await self._record_failure(ended, outcome)
+        if left is None and not active.condemned:  # which was said, and why
+            ended.say(log.warning, "%s: the outcome of %s (%s) is not recorded: %s", LEASE_LOST)
+        return left or []
 
-    async def _tell_stopped(self, claimed: Claimed, record: JobRecord, extra: dict[str, str]) -> None:
-        """Call the `on_stopped` of a job, in a process of its own; what it raises is logged and changes nothing."""
-        callback = record.stopped_callback_name
-        if not callback:
-            return
-        run = claimed.run
-        timeout = record.stopped_callback_timeout or callbacks.DEFAULT_TIMEOUT
-        fields = callbacks.stopped_fields(claimed.fields, callback, self._serializer)
-        order = Order(self._executor.next_number(), run.job_id, run.token, timeout, fields)
-        outcome = await self._executor.execute(order)
-        if not isinstance(outcome, Returned):
-            what = outcome.summary if isinstance(outcome, Raised) else str(outcome)
-            text = "%s: on_stopped of job %s did not end well: %s"
-            log.warning(text, run.queue, run.job_id, what, extra=extra)
+    async def _record_stop(self, ended: _Ended) -> list[Step] | None:
+        state, run = self._state, ended.run
+        text = encode_text("the job was stopped, as somebody had asked\n")
+        held = await state.persist(
+            lambda: runs.stop(state.store, state.options.name, run, text, ended.failure_ttl),
+            f"record the stop of job {run.job_id}",
+            refusals=REFUSALS,
+        )
+        if not held:
+            return None
+        ended.say(log.warning, "%s: %s (%s) stopped after %.3f s", ended.seconds)
+        return stopped_steps(ended.record)
+
+    async def _record_result(self, ended: _Ended, outcome: Returned) -> list[Step] | None:
+        state, run, record = self._state, ended.run, ended.record
+        result_ttl = state.options.default_result_ttl if record.result_ttl is None else record.result_ttl
+        held = await state.persist(
+            lambda: runs.finish(state.store, state.options.name, run, outcome.value, result_ttl),
+            f"record the result of job {run.job_id}",
+            refusals=REFUSALS,
+        )
+        if not held:
+            return None
+        ended.say(log.info, "%s: %s (%s) finished in %.3f s", ended.seconds)
+        return webhook_steps(record, "finished")
+
+    async def _record_retry(self, ended: _Ended, outcome: Again) -> list[Step] | None:
+        state, run = self._state, ended.run
+        became = await state.persist(
+            lambda: runs.retry(
+                state.store,
+                state.options.name,
+                run,
+                most=outcome.max,
+                intervals=outcome.intervals,
+                at_front=outcome.enqueue_at_front,
+                failure_ttl=ended.failure_ttl,
+            ),
+            f"record the retry of job {run.job_id}",
+            refusals=REFUSALS,
+        )
+        if became is Failed.LOST:
+            return None
+        if became is Failed.FOR_GOOD:
+            said = f"it failed, having been tried again {outcome.max} times"
+            ended.say(log.warning, "%s: %s (%s) asked after %.3f s to be tried again: %s", ended.seconds, said)
+            return webhook_steps(ended.record, "failed")
+        said = _AGAIN[became]
+        ended.say(log.info, "%s: %s (%s) asked after %.3f s to be tried again: %s", ended.seconds, said)
+        return []
+
+    async def _record_failure(self, ended: _Ended, outcome: Raised | Lost) -> list[Step] | None:
+        state, run, record, options = self._state, ended.run, ended.record, self._state.options
+        error = _error_of(outcome, record) if isinstance(outcome, Lost) else None
+        failed = outcome if isinstance(outcome, Raised) else _as_raised(error)
+        became = await state.persist(
+            lambda: runs.fail(
+                state.store,
+                options.name,
+                run,
+                failed.traceback,
+                ended.failure_ttl,
+                kinds=failed.kinds,
+                listed=options.lists_failures,
+            ),
+            f"record the failure of job {run.job_id}",
+            refusals=REFUSALS,
+        )
+        if became is Failed.LOST:
+            return None
+        again = f"; {_AGAIN[became]}" if became in _AGAIN else ""
+        ended.say(log.warning, "%s: %s (%s) failed after %.3f s: %s%s", ended.seconds, failed.summary, again)
+        left: list[Step] = []
+        if isinstance(outcome, Lost) and error is not None:
+            left += killed_steps(options, outcome)
+            if not outcome.told:
+                left += failure_steps(options, record, error)
+        if became is Failed.FOR_GOOD:
+            left += webhook_steps(record, "failed", failed.traceback)
+        return left
 
     async def hand_back(self, run: Run, record: JobRecord, outcome: NotBegun | Lost, extra: dict[str, str]) -> bool:
         """Put a job back whose run is to leave no trace; False when Redis cannot be asked, and the worker is to end."""

@@ -8,8 +8,8 @@ import time
 from datetime import UTC, datetime
 from typing import Final
 
+from aiorq.ending import encode_text
 from aiorq.errors import AbandonedJobError, AiorqError
-from aiorq.execution.horse import encode_text
 from aiorq.options import DEFAULT_FAILURE_TTL
 from aiorq.store import overdue, runs
 from aiorq.store.overdue import Finding

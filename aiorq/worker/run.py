@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from aiorq.ending import encode_text, summarize
 from aiorq.errors import AiorqError
 from aiorq.execution.forking import ForkExecutor
-from aiorq.execution.horse import Order, encode_text, summarize
-from aiorq.execution.outcome import Lost, NotBegun, Outcome, Raised
+from aiorq.execution.horse import Order
+from aiorq.outcome import Lost, NotBegun, Outcome, Raised
 from aiorq.record import JobRecord
 from aiorq.serializers import Serializer, resolve_serializer
 from aiorq.store import runs

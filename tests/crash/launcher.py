@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from aiorq import Job, Queue, Worker, connect, doctor
-from aiorq.execution.zygote import _die_with_parent
+from aiorq.execution.zygote import die_with_parent
 from tests.crash import faults, points
 from tests.crash.points import Point, report
 
@@ -108,7 +108,7 @@ def _serve(requests: socket.socket) -> None:
             return
         pid = os.fork()
         if pid == 0:
-            _die_with_parent(me, signal.SIGKILL)
+            die_with_parent(me, signal.SIGKILL)
             requests.close()
             become(files[0], **json.loads(message))
         os.close(files[0])

@@ -16,7 +16,7 @@ import pytest
 from aiorq.call import Call, encode_call
 from aiorq.execution.forking import ForkExecutor, Zygote
 from aiorq.execution.horse import Context, Order
-from aiorq.execution.outcome import Lost, Outcome, Raised, Returned
+from aiorq.outcome import Lost, Outcome, Raised, Returned
 from aiorq.execution.zygote import Settings
 from aiorq.record import decode_traceback
 from aiorq.serializers import PickleSerializer

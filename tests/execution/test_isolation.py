@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from aiorq.execution.frames import Kind
-from aiorq.execution.outcome import Returned
+from aiorq.outcome import Returned
 from tests.execution.conftest import Executor, lost, value_of
 from tests.execution.processes import Fifo
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from aiorq.execution.memory import OomKills, find_counter
-from aiorq.execution.outcome import Raised
+from aiorq.outcome import Raised
 from tests.execution.conftest import Executor, lost, traceback_of, value_of
 
 MIB = 1 << 20

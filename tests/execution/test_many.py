@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from aiorq.execution.outcome import Returned
+from aiorq.outcome import Returned
 from tests.execution.conftest import Executor
 from tests.execution.processes import LIMIT, Process
 

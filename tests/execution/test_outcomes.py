@@ -7,8 +7,8 @@ import signal
 
 import pytest
 
-from aiorq.execution.horse import TRACEBACK_LIMIT
-from aiorq.execution.outcome import Lost, Raised, Returned
+from aiorq.ending import TRACEBACK_LIMIT
+from aiorq.outcome import Lost, Raised, Returned
 from tests.execution.conftest import Executor, lost, traceback_of, value_of
 
 

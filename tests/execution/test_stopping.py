@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from aiorq.execution.frames import Kind
-from aiorq.execution.outcome import Lost, Outcome, Returned
+from aiorq.outcome import Lost, Outcome, Returned
 from tests.execution.conftest import Executor, lost, value_of
 from tests.execution.processes import Fifo, Process
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from aiorq.execution.outcome import Raised
+from aiorq.outcome import Raised
 from tests.execution.conftest import Executor, lost, value_of
 from tests.execution.processes import Fifo
 

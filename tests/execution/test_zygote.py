@@ -17,7 +17,7 @@ import pytest
 
 import aiorq
 from aiorq.execution.forking import ZygoteError
-from aiorq.execution.outcome import Lost, NotBegun
+from aiorq.outcome import Lost, NotBegun
 from tests.execution.conftest import FUNCTIONS, Executor, lost, value_of
 from tests.execution.processes import Fifo, Process
 

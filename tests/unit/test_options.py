@@ -8,18 +8,8 @@ import pytest
 import rq.utils
 
 from aiorq.errors import TimeoutFormatError
-from aiorq.options import (
-    MAX_SECONDS,
-    NOT_YET,
-    RESERVED,
-    JobOptions,
-    parse_kept,
-    parse_memory,
-    parse_seconds,
-    parse_timeout,
-    parse_ttl,
-    split_options,
-)
+from aiorq.options import RESERVED, JobOptions, parse_memory, split_options
+from aiorq.seconds import MAX_SECONDS, parse_kept, parse_seconds, parse_timeout, parse_ttl
 
 DURATIONS: list[tuple[Any, int]] = [
     (1, 1),
@@ -233,17 +223,10 @@ class TestSplit:
         with pytest.raises(TypeError, match="must be"):
             split_options(given)
 
-    @pytest.mark.parametrize("name", sorted(NOT_YET))
-    def test_what_is_not_there_yet_is_refused_and_not_swallowed(self, name: str) -> None:
-        with pytest.raises(NotImplementedError, match=name):
-            split_options({name: object()})
-        assert split_options({name: None})[2] == {}
-
     def test_every_keyword_that_rq_reserves_is_reserved(self) -> None:
         reserved = {
             *("job_timeout", "description", "result_ttl", "ttl", "failure_ttl", "depends_on", "job_id", "at_front"),
             *("meta", "retry", "repeat", "on_success", "on_failure", "on_stopped", "rate_limit", "webhooks"),
-            *("pipeline", "unique"),
+            "unique",
         }
-        assert reserved | {"on_lost", "memory_limit"} == RESERVED | NOT_YET  # ours
-        assert not RESERVED & NOT_YET
+        assert reserved | {"on_lost", "memory_limit"} == RESERVED  # ours

@@ -16,8 +16,8 @@ import rq
 import rq.job
 import rq.results
 
+from aiorq.ending import encode_result
 from aiorq.errors import DeserializationError
-from aiorq.execution.horse import _encode
 from aiorq.result import Result, ResultType
 from aiorq.serializers import UNSERIALIZABLE, resolve_serializer
 
@@ -95,7 +95,7 @@ def test_value_as_rq_stores_it(client: redis.Redis, value: Any) -> None:
     job = rq.job.Job.create("shapes.function", id="an-id", connection=client)
     rq.results.Result.create(job, rq.results.Result.Type.SUCCESSFUL, 500, return_value=value)
     entries: Any = client.xrevrange("rq:results:an-id", count=1)
-    assert entries[0][1][b"return_value"] == _encode(value, PICKLE)[0]
+    assert entries[0][1][b"return_value"] == encode_result(value, PICKLE)[0]
 
 
 def test_what_is_not_stored_is_none() -> None:

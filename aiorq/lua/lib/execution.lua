@@ -24,7 +24,7 @@ local function enter_execution(prefix, worker, queue, id, token, now_seconds, le
   redis.call('EXPIRE', execution, math.ceil(lease) + 60)
   overwrite('ZADD', executions, now_seconds + lease + 60, token)
   redis.call('EXPIRE', executions, math.ceil(lease) + 60)
-  overwrite('SADD', worker_executions_key(prefix, worker), id .. ':' .. token)
+  if worker ~= '' then overwrite('SADD', worker_executions_key(prefix, worker), id .. ':' .. token) end
   return true
 end
 
@@ -67,18 +67,27 @@ local function outcome_recorded(prefix, id, token, kind, text)
   if not newest then return false end
   local entry = {}
   for index = 1, #newest[2], 2 do entry[newest[2][index]] = newest[2][index + 1] end
-  return entry.execution_id == token and entry.type == kind
+  return (entry.execution_id or entry.aiorq_execution_id) == token and entry.type == kind
     and (entry.return_value or entry.exc_string or '') == text
 end
 
 -- Remember for a minute how a run has ended which left no outcome: the call may be sent again.
 local function remember_end(prefix, token, word) redis.call('SET', ended_key(prefix, token), word, 'EX', 60) end
 
--- One entry in the stream of results; kept for `ttl` seconds, for ever when it is negative.
-local function record_result(prefix, worker, id, token, kind, field, value, began, ended, ttl)
+-- One entry in the stream of results; kept for `ttl` seconds, for ever when it is negative. `attempts` is how many came
+-- before, false where there were none. Where no worker ran the job RQ says nothing of its run.
+local function record_result(prefix, worker, id, token, kind, field, value, began, ended, ttl, attempts)
   local results = results_key(prefix, id)
   local entry = {'type', kind, 'worker_name', worker, 'execution_id', token,
     'execution_started_at', epoch(began), 'execution_ended_at', epoch(ended)}
+  if worker == '' then
+    for index = 5, 9, 2 do entry[index] = 'aiorq_' .. entry[index] end
+  end
+  attempts = tonumber(attempts or nil)
+  if attempts then
+    entry[#entry + 1] = 'aiorq_attempt'
+    entry[#entry + 1] = attempts + 1
+  end
   if value ~= '' then
     entry[#entry + 1] = field
     entry[#entry + 1] = value

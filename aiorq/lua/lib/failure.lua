@@ -8,10 +8,20 @@ local function enter_failed(prefix, queue, id, moment, ttl)
   end
 end
 
-local function leave_failed(prefix, worker, id, token, status, kind, traceback, began, moment, ttl)
-  if ttl == 0 then return delete_ended_job(prefix, id) end
+-- Returns the part of the dependents that was set apart, or nil (see end_parent).
+local function leave_failed(prefix, worker, queue, id, token, status, kind, traceback, began, moment, ttl)
   local key, stamp = job_key(prefix, id), iso(moment)
+  local limit, repeats, attempts = unpack(redis.call('HMGET', key, 'rate_limit_key', 'repeat_intervals', 'aiorq_attempts'))
   redis.call('HSET', key, 'status', status, 'ended_at', stamp, 'last_heartbeat', stamp)
-  record_result(prefix, worker, id, token, kind, 'exc_string', traceback, began, moment, ttl)
+  if limit then release_slot(prefix, limit, id, moment) end
+  if repeats then redis.pcall('ZREM', registry_key(prefix, 'finished', queue), id) end
+  if ttl == 0 then
+    local _, part = end_parent(prefix, id, 'gone', moment)
+    delete_ended_job(prefix, id)
+    return part
+  end
+  record_result(prefix, worker, id, token, kind, 'exc_string', traceback, began, moment, ttl, attempts)
+  local part = status == 'failed' and select(2, end_parent(prefix, id, 'failed', moment))
   if ttl > 0 then expire_job(prefix, id, ttl) end
+  return part
 end

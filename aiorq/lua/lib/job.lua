@@ -1,14 +1,17 @@
--- The life of a job's keys. A TTL covers the hash and the two sets of its dependencies, as in RQ.
+-- The life of a job's keys. A TTL covers the hash and the two sets of its dependencies, as in RQ, and its attempts.
 local function expire_job(prefix, id, seconds)
   redis.call('EXPIRE', job_key(prefix, id), seconds)
   redis.call('EXPIRE', dependents_key(prefix, id), seconds)
   redis.call('EXPIRE', dependencies_key(prefix, id), seconds)
+  redis.call('EXPIRE', attempts_key(prefix, id), seconds)
 end
 
 -- Keep a job that ended, and what is left of its runs, for so many seconds from now, for ever when it is negative: the
 -- time that it might have waited does not count any more, nor do its outcomes outlive it.
 local function keep_job(prefix, id, seconds)
-  for _, key in ipairs({job_key(prefix, id), dependents_key(prefix, id), dependencies_key(prefix, id), results_key(prefix, id)}) do
+  local keys = {job_key(prefix, id), dependents_key(prefix, id), dependencies_key(prefix, id), results_key(prefix, id),
+    attempts_key(prefix, id)}
+  for _, key in ipairs(keys) do
     if seconds > 0 then redis.call('EXPIRE', key, seconds) else redis.call('PERSIST', key) end
   end
 end
@@ -37,9 +40,12 @@ local function put_back(prefix, queue, id)
   return true
 end
 
+-- Delete all that is kept of a job; it is in no place any more.
 local function delete_job(prefix, id)
-  redis.call('DEL',
-    job_key(prefix, id), dependents_key(prefix, id), dependencies_key(prefix, id), results_key(prefix, id))
+  local group = redis.pcall('HGET', job_key(prefix, id), 'group_id')
+  if type(group) == 'string' and group ~= '' then redis.pcall('SREM', group_key(prefix, group), id) end
+  redis.call('DEL', job_key(prefix, id), dependents_key(prefix, id), dependencies_key(prefix, id), results_key(prefix, id),
+    attempts_key(prefix, id), waits_key(prefix, id))
 end
 
 -- End the runs of a job that are on the books, and whose outcome is refused from now on; their worker is told to kill
@@ -72,14 +78,21 @@ local function drop_runs(prefix, id, queue, worker, search, word)
   redis.call('DEL', executions_key(prefix, id))
 end
 
--- Take a job out of the one place that its status names. A key of another type is no such place.
+-- Take a job out of the one place that its status names, and out of its rate limit. A key of another type is no such
+-- place.
 local function leave_place(prefix, id, status, queue, worker, word)
+  local limit = redis.pcall('HGET', job_key(prefix, id), 'rate_limit_key')
+  if type(limit) == 'string' then release_slot(prefix, limit, id, now()) end
   if status == 'queued' then redis.pcall('LREM', queue_key(prefix, queue), 1, id)
   elseif status == 'started' then drop_runs(prefix, id, queue, worker, true, word)
   elseif status == 'finished' or status == 'canceled' or status == 'deferred' or status == 'scheduled' then
     redis.pcall('ZREM', registry_key(prefix, status, queue), id)
   elseif status == 'failed' or status == 'stopped' then redis.pcall('ZREM', registry_key(prefix, 'failed', queue), id)
   elseif status == 'ready_to_enqueue' then redis.pcall('ZREM', registry_key(prefix, 'ready', queue), id)
+  end
+  -- A job that repeats stays among the finished ones while it waits for its next run.
+  if status ~= 'finished' and redis.pcall('HEXISTS', job_key(prefix, id), 'repeat_intervals') == 1 then
+    redis.pcall('ZREM', registry_key(prefix, 'finished', queue), id)
   end
 end
 

@@ -20,8 +20,20 @@ local function dropped_key(prefix) return prefix .. ':aiorq:dropped' end
 local function intermediate_key(prefix, queue) return prefix .. ':queue:' .. queue .. ':intermediate' end
 local function first_seen_key(prefix, queue, id) return intermediate_key(prefix, queue) .. ':first_seen:' .. id end
 local function scheduler_lock_key(prefix, queue) return prefix .. ':scheduler-lock:' .. queue end
+local function scheduler_key(prefix, name) return prefix .. ':scheduler:' .. name end
 local function channel_key(prefix, worker) return prefix .. ':pubsub:' .. worker end
 local function inboxes_key(prefix) return prefix .. ':aiorq:inboxes' end
 local function leader_key(prefix) return prefix .. ':aiorq:leader' end
 local function stops_key(prefix, worker) return prefix .. ':aiorq:stops:' .. worker end
 local function answer_key(prefix, token) return prefix .. ':aiorq:answer:' .. token end
+local function limits_key(prefix) return prefix .. ':rl-keys' end
+local function limit_key(prefix, limit) return prefix .. ':rl:' .. limit end
+local function allowed_key(prefix, limit) return prefix .. ':rl:' .. limit .. ':allowed' end
+local function limited_key(prefix, limit) return prefix .. ':rl:' .. limit .. ':rate_limited' end
+local function groups_key(prefix) return prefix .. ':groups' end
+local function group_key(prefix, group) return prefix .. ':group:' .. group end
+local function paused_key(prefix) return prefix .. ':aiorq:paused' end
+local function attempts_key(prefix, id) return prefix .. ':aiorq:attempts:' .. id end
+local function waits_key(prefix, id) return prefix .. ':aiorq:waits:' .. id end
+local function ended_parents_key(prefix) return prefix .. ':aiorq:parents' end
+local function parting_key(prefix, part) return prefix .. ':aiorq:parting:' .. part end

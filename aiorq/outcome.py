@@ -14,7 +14,20 @@ class Returned:
     value: bytes
     """The result as RQ stores it; empty for None."""
     warning: str = ""
-    """Why the result was replaced by RQ's placeholder, if it was."""
+    """What went wrong and changes nothing: why the result was replaced by RQ's placeholder, what a hook raised."""
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """The function returned a `Retry`: the job is to run again, so many times at most."""
+
+    max: int
+    """How many times in all; 1 and more."""
+    intervals: tuple[int, ...]
+    """Seconds before each; the last one repeats."""
+    enqueue_at_front: bool
+    warning: str = ""
+    """As that of `Returned`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +38,10 @@ class Raised:
     """Type and message of the exception, on one line."""
     traceback: bytes
     """As RQ stores it."""
+    kinds: tuple[str, ...] = ()
+    """The dotted names of the exception's class and of all that it derives from (`retry.kinds_of`)."""
+    warning: str = ""
+    """What else went wrong, and changes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +57,22 @@ class Lost:
     """The most memory that it had, in KiB."""
     stopped: bool = False
     """It was told to end, and `why` says what for; the job may have cleaned up before."""
+    doing: str = ""
+    """What ran when it ended, if it was not the function itself: a callback or a hook."""
+    told: bool = False
+    """The attempt had failed before, and the callbacks of the failure had their turn, or have begun."""
+    pid: int | None = None
+    """The process's; None where it is not known."""
+    usage: tuple[float, ...] | None = None
+    """What it used, in the order of `resource.struct_rusage`; None where it is not known."""
 
     def __str__(self) -> str:
         """What happened to the process, in words."""
+        return f"the process that ran the job {self.how}"
+
+    @property
+    def how(self) -> str:
+        """What happened to it, to go on after its name."""
         if self.signal is not None:
             try:
                 name = f"signal {self.signal} ({signal.Signals(self.signal).name})"
@@ -55,7 +85,8 @@ class Lost:
             how = f"exited with code {self.exit_code} before the job had ended"
         else:
             how = "is gone"
-        return f"the process that ran the job {how}" + (f": {self.why}" if self.why else "")
+        during = f" during {self.doing}" if self.doing else ""
+        return f"{how}{during}" + (f": {self.why}" if self.why else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,4 +96,4 @@ class NotBegun:
     reason: str
 
 
-Outcome: TypeAlias = Returned | Raised | Lost | NotBegun
+Outcome: TypeAlias = Returned | Again | Raised | Lost | NotBegun

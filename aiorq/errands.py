@@ -1,0 +1,131 @@
+"""What a job's callbacks are called with, and the requests that are made when it has ended, where user code runs."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, cast
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+
+from aiorq import __version__
+from aiorq.current import CurrentRun
+from aiorq.errors import AiorqError
+from aiorq.job import Job, get_current_job
+from aiorq.record import decode_traceback
+from aiorq.status import JobStatus
+from aiorq.store.connection import connect_sync_as
+from aiorq.webhook import Webhook
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+NAME = f"{__name__}.Supplies"
+"""The dotted name for `execution.horse.Context`."""
+_PRIVATE = ("Authorization", "Cookie", "Proxy-authorization")  # headers that are for one host alone
+
+
+class Supplies:
+    """Gives the callbacks of one run their job and their connection, and sends its webhooks."""
+
+    def __init__(self, run: CurrentRun) -> None:
+        """Connects nothing yet."""
+        self._run = run
+        self._connection: Redis | None = None
+        self._ended_at: datetime | None = None
+
+    def job(self, status: str) -> Job[Any]:
+        """The job as the function had it, or would have had it, in the state that it comes to."""
+        handles = self._run.handles
+        try:
+            kind: Any = ("async", asyncio.get_running_loop())
+        except RuntimeError:
+            kind = ("async", None)
+        if kind not in handles:
+            # What the function set on its job is there for the callbacks, though their event loop is another one: its
+            # methods connect anew in each.
+            earlier = [job for (word, _), job in handles.items() if word == "async"]
+            handles[kind] = earlier[0] if earlier else get_current_job()
+        job = cast("Job[Any]", handles[kind])
+        job.status = JobStatus(status)
+        if job.status is not JobStatus.STARTED:
+            self._ended_at = job.ended_at = self._ended_at or datetime.now(UTC)
+        return job
+
+    def connection(self) -> Redis:
+        """A blocking client, the same each time."""
+        if self._connection is None:
+            self._connection = connect_sync_as(dict(self._run.connection))
+        return self._connection
+
+    def close(self) -> None:
+        """Close the client."""
+        if self._connection is not None:
+            self._connection.close()
+
+    def send_webhook(self, job: Job[Any], webhook: Mapping[str, Any], ended_at: float, traceback: bytes) -> None:
+        """Make a request.
+
+        Args:
+            job: whose end is told.
+            webhook: as RQ stores one.
+            ended_at: seconds since 1970.
+            traceback: of a job that failed, as RQ stores it; empty for none.
+
+        Raises:
+            OSError: there is no answer, it is no success, or it leads to a place that is not gone to.
+        """
+        try:
+            name = job.func_name
+        except AiorqError:  # the call cannot be read, which may be why it failed
+            name = ""
+        text = decode_traceback(base64.b64decode(traceback)) if traceback else ""
+        hook = Webhook.from_dict(webhook)
+        send(hook, hook.payload(job.id, name, job.enqueued_at, datetime.fromtimestamp(ended_at, UTC), text))
+
+
+def send(webhook: Webhook, payload: Mapping[str, Any]) -> None:
+    """Make the request of a webhook; a redirection is followed to http and https only, and never from https to http.
+
+    Args:
+        webhook: what to send where.
+        payload: of a POST.
+
+    Raises:
+        OSError: there is no answer, it is no success, or it leads to a place that is not gone to.
+    """
+    from urllib import request as urllib_request  # it costs every process that imports this some megabytes
+
+    class Redirects(urllib_request.HTTPRedirectHandler):
+        def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+            before, after = urlsplit(req.full_url), urlsplit(newurl)
+            if after.scheme != "https" and after.scheme != before.scheme:
+                raise HTTPError(newurl, code, f"{msg}, to {after.scheme}, which is not followed", headers, fp)
+            request = super().redirect_request(req, fp, code, msg, headers, newurl)
+            if request is not None and after.netloc != before.netloc:
+                for name in _PRIVATE:
+                    request.remove_header(name)
+            return request
+
+    opener = urllib_request.OpenerDirector()  # `build_opener` would add handlers of files and FTP
+    for handler in (
+        urllib_request.ProxyHandler,
+        urllib_request.HTTPHandler,
+        urllib_request.HTTPSHandler,
+        urllib_request.HTTPDefaultErrorHandler,
+        urllib_request.HTTPErrorProcessor,
+        Redirects,
+    ):
+        opener.add_handler(handler())
+    headers = {"User-Agent": f"aiorq/{__version__}"}
+    body = None
+    if webhook.method == "POST":
+        headers["Content-Type"] = "application/json"
+        body = json.dumps(payload).encode()
+    headers |= webhook.headers or {}
+    request = urllib_request.Request(webhook.url, body, headers, method=webhook.method)  # noqa: S310 - see `Webhook`
+    with opener.open(request, timeout=webhook.timeout):
+        pass

@@ -1,0 +1,163 @@
+"""Groups: jobs that are enqueued together under a name, and can be asked for together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+from uuid import uuid4
+
+from redis.asyncio import Redis
+
+from aiorq.enqueuer import EnqueueData
+from aiorq.errors import NoSuchGroupError
+from aiorq.job import Job
+from aiorq.keys import Keys, is_job_id
+from aiorq.queue import Queue
+from aiorq.registry import read_jobs
+from aiorq.serializers import Serializer
+from aiorq.status import JobStatus
+from aiorq.store import groups
+from aiorq.store.base import Store, store_of
+
+_NAME_LENGTH: Final = 255
+
+
+def check_group_name(name: object) -> str:
+    """Return `name` if it can name a group: 1 to 255 printable characters.
+
+    Raises:
+        TypeError: it is not text.
+        ValueError: it is empty, too long, or not printable.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"the name of a group must be text, not {type(name).__name__}")
+    if not 1 <= len(name) <= _NAME_LENGTH or not name.isprintable():
+        raise ValueError(f"bad name of a group {name[:40]!r}: use 1 to {_NAME_LENGTH} printable characters")
+    return name
+
+
+class Group:
+    """Jobs of any queues under one name. It is there as long as one of its jobs is; making the object asks nothing."""
+
+    def __init__(
+        self, connection: Redis | str | None = None, name: str | None = None, *, prefix: str | None = None
+    ) -> None:
+        """Name a group; `Group.create` does the same.
+
+        Args:
+            connection: a client, a URL, or None for the environment's.
+            name: 1 to 255 printable characters; None for a random one.
+            prefix: of all keys; None for the environment's.
+
+        Raises:
+            TypeError, ValueError: a bad name or prefix.
+        """
+        self.name: str = uuid4().hex if name is None else check_group_name(name)
+        self._connection = connection
+        self._keys = Keys(prefix)
+
+    @property
+    def store(self) -> Store:
+        """Where the group lives. Connects nothing; needs a running event loop."""
+        return store_of(self._connection, self._keys.prefix)
+
+    @property
+    def key(self) -> str:
+        """The key of the set of the group's ids."""
+        return self._keys.group(self.name)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Group) and other.key == self.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    @classmethod
+    def create(
+        cls, connection: Redis | str | None = None, name: str | None = None, *, prefix: str | None = None
+    ) -> Group:
+        """Name a group; it is there once a job is enqueued into it. Parameters as for `Group`."""
+        return cls(connection, name, prefix=prefix)
+
+    @classmethod
+    async def fetch(cls, name: str, connection: Redis | str | None = None, *, prefix: str | None = None) -> Group:
+        """The group of that name, which exists.
+
+        Raises:
+            NoSuchGroupError: nothing was ever enqueued into it, or all its jobs are gone.
+        """
+        group = cls(connection, name, prefix=prefix)
+        if not await groups.existing(group.store, [group.name]):
+            raise NoSuchGroupError(f"no group {name!r}: nothing was ever enqueued into it, or all its jobs are gone")
+        return group
+
+    @classmethod
+    async def all(cls, connection: Redis | str | None = None, *, prefix: str | None = None) -> list[Group]:
+        """Every group that exists, by name; those of RQ whose names aiorq does not take are left out."""
+        store = store_of(connection, prefix)
+        found = []
+        for name in await groups.existing(store, await groups.names(store)):
+            try:
+                found.append(cls(store.connection, name, prefix=store.keys.prefix))
+            except ValueError:
+                continue
+        return found
+
+    async def enqueue_many(
+        self,
+        queue: Queue,
+        job_datas: Sequence[EnqueueData],
+        progress: Callable[[int], None] | None = None,
+    ) -> list[Job[Any]]:
+        """Put many calls on a queue and into the group, as `Queue.enqueue_many` does with `group_id`.
+
+        Args:
+            queue: of the same Redis and prefix.
+            job_datas: from `Queue.prepare_data`.
+            progress: is told after each step how many were sent.
+
+        Returns:
+            the jobs, in the same order.
+        """
+        return await queue.enqueue_many(job_datas, group_id=self.name, progress=progress)
+
+    async def count(self) -> int:
+        """How many jobs the group has. One that has just expired counts until the next cleanup."""
+        return await groups.count(self.store, self.name)
+
+    async def counts(self) -> dict[JobStatus, int]:
+        """How many of its jobs are in each state that one is in; nothing else of them is read."""
+        return await groups.tally(self.store, self.name)
+
+    async def get_job_ids(self) -> list[str]:
+        """The ids of its jobs, in no order. The id of one that has just expired is there until the next cleanup."""
+        return [job_id async for page in groups.pages(self.store, self.name) for job_id in page]
+
+    async def get_jobs(self, serializer: Serializer | str | None = None) -> list[Job[Any]]:
+        """Its jobs, in no order; those that are gone are left out.
+
+        Args:
+            serializer: that of their queues; None for pickle.
+
+        Raises:
+            CorruptJobError: one of them cannot be read; the error names it.
+        """
+        ids = [job_id for job_id in await self.get_job_ids() if is_job_id(job_id)]
+        return await read_jobs(self.store, ids, Job, serializer)
+
+    async def delete_job(self, job_id: str) -> int:
+        """Take a job out of the group; the job itself stays. Returns 1, or 0 when it was not in it."""
+        return await groups.remove(self.store, self.name, job_id)
+
+    async def cleanup(self) -> int:
+        """Take out jobs that are gone; returns how many those were. Workers do so about once a minute."""
+        return await groups.clean(self.store, self.name)
+
+    @classmethod
+    async def clean_registries(cls, connection: Redis | str | None = None, *, prefix: str | None = None) -> int:
+        """`cleanup` of all groups; those without jobs are forgotten. Returns how many jobs were taken out."""
+        store = store_of(connection, prefix)
+        return sum([await groups.clean(store, name) for name in await groups.names(store)])

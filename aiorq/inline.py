@@ -1,0 +1,295 @@
+"""Running a job in this process: in the caller's, where a queue has `is_async=False`, or in that of a `SimpleWorker`.
+
+What happens is what happens in a process of the job's own: the function, within its time, then `on_success` or
+`on_failure`; `get_current_job` gives the job. What differs is what one process can do to itself. Nothing here can be
+killed. A function that does not return holds up all else that its thread does, thus the event loop in which it was
+called. Its timeout is enforced in the main thread, by an alarm; a coroutine's is enforced everywhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
+from functools import partial
+from inspect import iscoroutinefunction
+from typing import Any, Final, Protocol, TypeAlias, TypeVar, cast
+
+from aiorq.call import import_name, resolve
+from aiorq.callback import DEFAULT_TIMEOUT as CALLBACK_TIMEOUT
+from aiorq.current import CurrentRun, current_run
+from aiorq.ending import encode_result, encode_traceback, retry_of, summarize
+from aiorq.errors import JobTimeoutException, NoSuchJobError
+from aiorq.job import Job, get_current_job
+from aiorq.options import DEFAULT_FAILURE_TTL, DEFAULT_RESULT_TTL, DEFAULT_TIMEOUT
+from aiorq.outcome import Again, Raised, Returned
+from aiorq.retry import Retry, kinds_of
+from aiorq.serializers import serializer_path
+from aiorq.status import JobStatus
+from aiorq.store import jobs, runs
+from aiorq.store.connection import connect_as, connect_sync_as, describe
+from aiorq.store.runs import Run
+
+log = logging.getLogger(__name__)
+
+R = TypeVar("R")
+Ending: TypeAlias = Returned | Again | Raised
+Late: TypeAlias = Callable[[], JobTimeoutException]
+"""Makes what is raised in user code that takes too long."""
+_SHORTEST: Final = 0.001  # seconds; an alarm after 0 is none
+
+
+class Limits(Protocol):
+    """How user code is held to its time."""
+
+    def calling(self, seconds: float, late: Late) -> AbstractContextManager[None]:
+        """Around a call in this thread; `seconds` of 0 and less are no limit."""
+        ...
+
+    def awaiting(self, seconds: float, late: Late) -> AbstractAsyncContextManager[None]:
+        """Around a coroutine, in the event loop that runs it."""
+        ...
+
+
+class CallersLimits:
+    """The limits of code that runs in the caller's thread and, if there is one, event loop."""
+
+    @contextmanager
+    def calling(self, seconds: float, late: Late) -> Iterator[None]:
+        """An alarm in the main thread, and nothing elsewhere."""
+        armed = False
+
+        def ring(*_: object) -> None:
+            if armed:
+                raise late()
+
+        if seconds <= 0 or not _may_set_alarm(seconds):
+            yield
+            return
+        began = time.monotonic()
+        handler = signal.signal(signal.SIGALRM, ring)
+        try:
+            # One in here may be cut short by the alarm, which rings once.
+            armed = True
+            due, interval = signal.setitimer(signal.ITIMER_REAL, seconds)
+            try:
+                yield
+            finally:
+                armed = False
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, handler)
+            if due:  # somebody else's, for later
+                signal.setitimer(signal.ITIMER_REAL, max(due - (time.monotonic() - began), _SHORTEST), interval)
+
+    @asynccontextmanager
+    async def awaiting(self, seconds: float, late: Late) -> AsyncIterator[None]:
+        """A cancellation, turned into the exception of the timeout."""
+        scope = asyncio.timeout(seconds if seconds > 0 else None)
+        try:
+            async with scope:
+                yield
+        except TimeoutError:
+            if not scope.expired():
+                raise
+            raise late() from None
+
+
+def _may_set_alarm(seconds: float) -> bool:
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
+        return False
+    # An earlier alarm of somebody else's, such as a test's own timeout, is a limit too, and not ours to put off. A
+    # handler that is not Python's (None) could not be set again.
+    due, _ = signal.getitimer(signal.ITIMER_REAL)
+    return signal.getsignal(signal.SIGALRM) is not None and not 0 < due <= seconds
+
+
+async def perform(job: Job[Any], current: Callable[[], CurrentRun], limits: Limits | None = None) -> Ending:
+    """Run a job in this thread and say how it ended.
+
+    Coroutines run in the running event loop; where none runs, each gets one for its time, and this does not wait for
+    anything: it can be driven by a single `send(None)`.
+
+    Args:
+        job: what to run.
+        current: gives the run, as `get_current_job` asks for it.
+        limits: how user code is held to its time; None for `CallersLimits`.
+
+    Raises:
+        KeyboardInterrupt: while the job ran; so does whatever else is not for the job, such as the `CancelledError` of
+            a caller that is cancelled.
+    """
+    token = current_run.set(current)
+    try:
+        return await _Performance(job, current, limits or CallersLimits()).run()
+    finally:
+        current_run.reset(token)
+
+
+class _Performance:
+    def __init__(self, job: Job[Any], current: Callable[[], CurrentRun], limits: Limits) -> None:
+        self._job = job
+        self._current = current
+        self._limits = limits
+
+    async def run(self) -> Ending:
+        job = self._job
+        timeout = DEFAULT_TIMEOUT if job.timeout is None else job.timeout
+        try:
+            value = await self._do(self._call, timeout, f"the job ran longer than its timeout of {timeout} seconds")
+            asked = retry_of(value)
+            if asked is not None:
+                return Again(*asked)
+            job.status = JobStatus.FINISHED
+            if job.success_callback_name:
+                await self._call_back("success", value)
+            return Returned(b"") if value is None else Returned(*encode_result(value, job.serializer))
+        except BaseException as error:  # whatever user code raises, SystemExit too, fails its job
+            if _is_for_the_caller(error):
+                raise
+            return await self._fail(error)
+
+    async def _fail(self, error: BaseException) -> Raised:
+        self._job.status = JobStatus.FAILED
+        kinds = tuple(kinds_of(type(error)))
+        if self._job.failure_callback_name:
+            try:
+                await self._call_back("failure", type(error), error, error.__traceback__)
+            except BaseException as raised:  # what it raises is the failure then (RQ)
+                if _is_for_the_caller(raised):
+                    raise
+                error = raised
+        return Raised(summarize(error), encode_traceback(error), kinds)
+
+    def _call(self) -> Any:
+        call = self._job.call
+        return resolve(call)(*call.args, **call.kwargs)
+
+    async def _call_back(self, kind: str, *arguments: Any) -> None:
+        name: str = getattr(self._job, f"{kind}_callback_name")
+        seconds: int = getattr(self._job, f"{kind}_callback_timeout") or CALLBACK_TIMEOUT
+        description = dict(self._current().connection)
+        callback = cast("Callable[..., Any]", import_name(name))
+
+        async def call_async() -> None:
+            connection = connect_as(description)
+            try:
+                await callback(get_current_job(), connection, *arguments)
+            finally:
+                await connection.aclose()
+
+        def call() -> None:
+            with connect_sync_as(description) as connection:
+                callback(get_current_job(), connection, *arguments)
+
+        late = f"on_{kind} ran longer than its timeout of {seconds} seconds"
+        await self._do(call_async if iscoroutinefunction(callback) else call, seconds, late)
+
+    async def _do(self, function: Callable[[], Any], seconds: float, text: str) -> Any:
+        late = partial(JobTimeoutException, text)
+        with self._limits.calling(seconds, late):
+            value = function()
+        if not isinstance(value, Coroutine):
+            return value
+        if asyncio._get_running_loop() is not None:
+            return await self._finish(value, seconds, late)
+        return asyncio.run(self._finish_and_close(value, seconds, late))
+
+    async def _finish(self, coroutine: Coroutine[Any, Any, Any], seconds: float, late: Late) -> Any:
+        async with self._limits.awaiting(seconds, late):
+            return await coroutine
+
+    async def _finish_and_close(self, coroutine: Coroutine[Any, Any, Any], seconds: float, late: Late) -> Any:
+        try:
+            return await self._finish(coroutine, seconds, late)
+        finally:
+            handle: Job[Any] | None = self._current().handles.pop(("async", asyncio.get_running_loop()), None)
+            if handle is not None and handle._store is not None:
+                await handle._store.connection.aclose()
+
+
+def _is_for_the_caller(error: BaseException) -> bool:
+    """Whether an exception that came up in user code was meant for who runs it."""
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task() if asyncio._get_running_loop() is not None else None
+        return task is not None and task.cancelling() > 0
+    return isinstance(error, (KeyboardInterrupt, GeneratorExit))
+
+
+async def run_sync(job: Job[R], token: str) -> Job[R]:
+    """Run a job that was put straight into `started`, in the caller's place, and record how it ended.
+
+    It runs once, as in RQ: it is neither tried again nor repeated, and one that returns a `Retry` has finished with that
+    as its value. What it raises is recorded and not raised.
+
+    Args:
+        job: its `origin` is the queue that it was put on.
+        token: the execution id of its run, whose lease must hold as long as the job may take.
+
+    Returns:
+        the job, as it then stands in Redis.
+
+    Raises:
+        AiorqError: the outcome cannot be recorded.
+        KeyboardInterrupt, asyncio.CancelledError: while it ran; it is recorded as a failure.
+    """
+    job.status = JobStatus.STARTED
+    try:
+        outcome = await perform(job, _RunOf(job, token))
+    except BaseException as error:
+        await _record(job, token, Raised(summarize(error), encode_traceback(error), tuple(kinds_of(type(error)))))
+        raise
+    await _record(job, token, outcome)
+    return job
+
+
+class _RunOf:
+    """Describes the run of a job in its caller's place when it is first asked for."""
+
+    def __init__(self, job: Job[Any], token: str) -> None:
+        self._job = job
+        self._token = token
+        self._run: CurrentRun | None = None
+        self._home: object = asyncio._get_running_loop()
+
+    def __call__(self) -> CurrentRun:
+        if self._run is None:
+            job, store = self._job, self._job.store
+            fields = {name: b"%d" % value if isinstance(value, int) else value for name, value in job.encode().items()}
+            self._run = CurrentRun(
+                job_id=job.id,
+                fields={name.encode(): value for name, value in fields.items()},
+                execution_id=self._token,
+                worker_name="",
+                serializer=serializer_path(job.serializer),
+                prefix=store.keys.prefix,
+                connection=describe(store.connection),
+            )
+            self._run.handles["async", self._home] = job
+        return self._run
+
+
+async def _record(job: Job[Any], token: str, outcome: Ending) -> None:
+    run = Run(job.origin, job.id, token)
+    if outcome.warning:
+        log.warning("%s: job %s: %s", job.origin, job.id, outcome.warning, extra={"job_id": job.id})
+    if isinstance(outcome, Again):
+        asked = Retry(outcome.max, outcome.intervals, outcome.enqueue_at_front)
+        outcome = Returned(*encode_result(asked, job.serializer))
+    left = [name for name in ("retries_left", "repeats_left") if getattr(job, name)]
+    if left:  # there may be nobody who would run it again
+        await jobs.save(job.store, job.id, dict.fromkeys(left, 0))
+    if isinstance(outcome, Returned):
+        ttl = DEFAULT_RESULT_TTL if job.result_ttl is None else job.result_ttl
+        await runs.finish(job.store, "", run, outcome.value, ttl)
+    else:
+        ttl = DEFAULT_FAILURE_TTL if job.failure_ttl is None else job.failure_ttl
+        await runs.fail(job.store, "", run, outcome.traceback, ttl, kinds=outcome.kinds)
+    try:
+        await job.refresh()
+    except NoSuchJobError:  # it was to be kept for 0 seconds
+        job.status = JobStatus.FINISHED if isinstance(outcome, Returned) else JobStatus.FAILED

@@ -1,0 +1,76 @@
+-- Jobs that wait for others, their parents, and what the end of a parent means for them.
+-- A parent that is gone counts as met, since one that finished expires.
+
+-- Whether a parent does not stand in the way (any more); `allow` when its failure does not either.
+local function is_met(prefix, parent, allow)
+  local status = redis.pcall('HGET', job_key(prefix, parent), 'status')
+  if not status then return redis.call('EXISTS', job_key(prefix, parent)) == 0 end
+  return type(status) == 'table' or status == 'finished' or (allow and status == 'failed')
+end
+
+-- Whether a job waits for a parent other than `ended`. Of a job with many parents those are kept for a day that it was
+-- last known to wait for, so that the end of each of them costs a look at one more.
+local function is_waiting(prefix, id, allow, ended)
+  local known = waits_key(prefix, id)
+  while true do
+    local parent = redis.call('LINDEX', known, 0)
+    if not parent then break end
+    if parent ~= ended and not is_met(prefix, parent, allow) then return true end
+    redis.call('LPOP', known)
+  end
+  local parents = redis.pcall('SMEMBERS', dependencies_key(prefix, id))
+  local unmet = {}
+  for _, parent in ipairs(parents.err and {} or parents) do
+    if parent ~= ended and not is_met(prefix, parent, allow) then unmet[#unmet + 1] = parent end
+  end
+  if #unmet > 16 then
+    for index = 1, #unmet, 1000 do redis.call('RPUSH', known, unpack(unmet, index, math.min(index + 999, #unmet))) end
+    redis.call('EXPIRE', known, 86400)
+  end
+  return #unmet > 0
+end
+
+-- Give a job its next place that is deferred and waits for nothing any more but `ended`, which has ended so: 'finished',
+-- 'failed', or 'gone' where it does not count any more how. Returns 'enqueued' and the queue; 'waits' when it goes on
+-- waiting; or 'elsewhere': it is not deferred, or gone.
+local function enqueue_dependent(prefix, id, ended, how, moment)
+  local fields = redis.pcall('HMGET', job_key(prefix, id), 'status', 'origin', 'allow_dependency_failures', 'enqueue_at_front',
+    'aiorq_at_front', 'aiorq_at', 'rate_limit_key', 'rate_limit_concurrency', 'ttl')
+  local status, queue, allow, front, first, at, limit, concurrency, ttl = unpack(fields.err and {} or fields)
+  if status ~= 'deferred' or not queue then return 'elsewhere' end
+  allow = allow == '1'
+  if (how == 'failed' and not allow) or is_waiting(prefix, id, allow, ended) then return 'waits' end
+  local fit = pcall(place_job, prefix, queue, id, moment, front == '1' or first == '1', tonumber(at or nil), limit or nil,
+    concurrency or nil)
+  if not fit then return 'waits' end
+  redis.pcall('ZREM', registry_key(prefix, 'deferred', queue), id)
+  redis.call('DEL', waits_key(prefix, id))
+  keep_waiting(prefix, id, ttl)
+  return 'enqueued', queue
+end
+
+-- Look at the jobs that wait for one that has ended (`how`: see above). Where they are many they are set apart, to be
+-- looked at some at a time (see enqueue_dependents.lua). Returns queue and id of each job that was enqueued, in turn; and the
+-- part that was set apart, or nil.
+local function end_parent(prefix, id, how, moment)
+  local set = dependents_key(prefix, id)
+  local count = redis.pcall('SCARD', set)
+  local enqueued = {}
+  if type(count) == 'table' or count == 0 then return enqueued end
+  if count > 100 then
+    local part = id .. ':' .. epoch(moment)
+    redis.call('SUNIONSTORE', parting_key(prefix, part), parting_key(prefix, part), set)
+    redis.call('DEL', set)
+    redis.call('HSET', ended_parents_key(prefix), part, how)
+    return enqueued, part
+  end
+  for _, child in ipairs(redis.call('SMEMBERS', set)) do
+    local became, queue = enqueue_dependent(prefix, child, id, how, moment)
+    if became ~= 'waits' then redis.call('SREM', set, child) end
+    if became == 'enqueued' then
+      enqueued[#enqueued + 1] = queue
+      enqueued[#enqueued + 1] = child
+    end
+  end
+  return enqueued
+end

@@ -1,0 +1,64 @@
+-- Where a job goes that is to run: on the schedule, behind its rate limit, or to its queue.
+
+-- Raise, before anything was changed, where a key holds another type than it must.
+local function check_kind(key, kind)
+  local held = redis.call('TYPE', key).ok
+  if held ~= kind and held ~= 'none' then error('WRONGTYPE ' .. key .. ' holds a ' .. held .. ', not a ' .. kind) end
+end
+
+-- Fill the free slots of a rate limit with the jobs that wait for one, the oldest first. An entry whose job is elsewhere
+-- is dropped; where the queue of the next one is no list, it goes on waiting, and so do those behind it.
+local function admit(prefix, limit, concurrency, moment)
+  local allowed, limited = allowed_key(prefix, limit), limited_key(prefix, limit)
+  while true do
+    local held = redis.pcall('ZCARD', allowed)
+    if type(held) == 'table' or held >= concurrency then return end
+    local popped = redis.pcall('ZPOPMIN', limited)
+    local id, score = popped[1], popped[2]
+    if popped.err or not id then return end
+    local key = job_key(prefix, id)
+    local fields = redis.pcall('HMGET', key, 'origin', 'status', 'enqueue_at_front')
+    local queue, status, front = unpack(fields.err and {} or fields)
+    if queue and status == 'rate_limited' then
+      if type(redis.pcall(front == '1' and 'LPUSH' or 'RPUSH', queue_key(prefix, queue), id)) ~= 'number' then
+        redis.call('ZADD', limited, score, id)
+        return
+      end
+      redis.call('ZADD', allowed, moment, id)
+      redis.call('HSET', key, 'status', 'queued', 'enqueued_at', iso(moment))
+    end
+  end
+end
+
+-- Take a job out of a rate limit; the slot that it held goes to the next one that waits.
+local function release_slot(prefix, limit, id, moment)
+  redis.pcall('ZREM', limited_key(prefix, limit), id)
+  if redis.pcall('ZREM', allowed_key(prefix, limit), id) == 1 then
+    local concurrency = tonumber(redis.pcall('HGET', limit_key(prefix, limit), 'concurrency') or nil)
+    if concurrency then admit(prefix, limit, concurrency, moment) end
+  end
+end
+
+-- Put a job that is nowhere at the place where it waits for its run; returns the status that it then has. `at` is when it
+-- may run at the earliest, `limit` the key of its rate limit, each nil where there is none. Where the place is a key of
+-- another type this raises, and nothing was changed.
+local function place_job(prefix, queue, id, moment, front, at, limit, concurrency)
+  local key = job_key(prefix, id)
+  if at and at > moment then
+    redis.call('ZADD', registry_key(prefix, 'scheduled', queue), at, id)
+    redis.call('HSET', key, 'status', 'scheduled')
+    return 'scheduled'
+  end
+  if limit then
+    redis.call('ZADD', limited_key(prefix, limit), moment, id)
+    redis.call('SADD', limits_key(prefix), limit)
+    redis.call('HSET', limit_key(prefix, limit), 'concurrency', concurrency)
+    redis.call('HSET', key, 'status', 'rate_limited')
+    if front then redis.call('HSET', key, 'enqueue_at_front', 1) end
+    admit(prefix, limit, tonumber(concurrency) or 1, moment)
+    return redis.call('HGET', key, 'status')
+  end
+  redis.call(front and 'LPUSH' or 'RPUSH', queue_key(prefix, queue), id)
+  redis.call('HSET', key, 'status', 'queued', 'enqueued_at', iso(moment))
+  return 'queued'
+end

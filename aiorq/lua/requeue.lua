@@ -1,0 +1,35 @@
+#!lua
+-- Put a job that has ended back on its queue, for another run. What became of it before stays among its results.
+-- failed | stopped | finished | canceled -> queued | rate_limited
+--
+-- KEYS[1] job
+-- ARGV[1] prefix, ARGV[2] id, ARGV[3] the registry that it must be in (`failed`, `finished`, `canceled`),
+-- ARGV[4] '1' for the front of the queue, ARGV[5] nonce of this call
+-- Returns 'queued' or 'rate_limited' (also when this very call was sent before) and the time of the server as RQ's text; or
+-- 'missing' when there is no such job, 'unfit' when its key holds no hash, 'elsewhere' when it is not in that registry.
+-- @include keys
+-- @include clock
+-- @include dates
+-- @include stops
+-- @include place
+-- @include job
+local key, prefix, id, kind, front, nonce = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local fields = redis.pcall('HMGET', key, 'status', 'origin', 'ttl', 'rate_limit_key', 'rate_limit_concurrency', 'aiorq_requeue',
+  'enqueued_at')
+if fields.err then return {'unfit'} end
+local status, queue, ttl, limit, concurrency, seen, enqueued_at = unpack(fields)
+if redis.call('EXISTS', key) == 0 then return {'missing'} end
+if seen == nonce then return {status == 'rate_limited' and status or 'queued', enqueued_at or ''} end
+local fit = {failed = 'failed', stopped = 'failed', finished = 'finished', canceled = 'canceled'}
+if fit[status] ~= kind or not queue or type(redis.pcall('ZSCORE', registry_key(prefix, kind, queue), id)) ~= 'string' then
+  return {'elsewhere'}
+end
+local moment = now()
+local place = place_job(prefix, queue, id, moment, front == '1', nil, limit or nil, concurrency or nil)
+redis.call('ZREM', registry_key(prefix, kind, queue), id)
+redis.pcall('SADD', queues_key(prefix), queue_key(prefix, queue))
+redis.call('HSET', key, 'started_at', '', 'ended_at', '', 'aiorq_requeue', nonce)
+redis.call('HDEL', key, 'aiorq_losses', 'aiorq_cancel', 'aiorq_stop', 'aiorq_attempts')
+redis.call('DEL', attempts_key(prefix, id))
+keep_job(prefix, id, math.max(-1, math.min(kept_for(ttl, -1), 3153600000)))
+return {place, iso(moment)}

@@ -1,0 +1,44 @@
+#!lua flags=allow-oom
+-- Record that a run returned a request to be tried again.
+-- started -> queued | scheduled | failed | nothing (at once, when failures are kept for 0 seconds)
+--
+-- KEYS[1] job
+-- ARGV[1] prefix, ARGV[2] worker, ARGV[3] queue, ARGV[4] id, ARGV[5] execution id,
+-- ARGV[6] how many times it may be tried again for having asked, ARGV[7] JSON list of the seconds before each time, of which
+-- the last repeats, ARGV[8] '1' for the front of the queue, ARGV[9] seconds to keep a job that fails (0 deletes it, negative
+-- keeps it for ever)
+-- Returns 'queued' or 'scheduled', or 'failed' when it was tried again as often as it may (each also when this very outcome
+-- was recorded before); or 'lost': the run no longer holds its place, nothing was changed.
+-- @include keys
+-- @include clock
+-- @include dates
+-- @include stops
+-- @include place
+-- @include job
+-- @include execution
+-- @include dependents
+-- @include retry
+-- @include failure
+local key, prefix, worker, queue, id, token = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local most, intervals, front, kept = tonumber(ARGV[6]), ARGV[7], ARGV[8], tonumber(ARGV[9])
+if not holds(prefix, queue, id, token) then
+  local before = redis.pcall('GET', ended_key(prefix, token))
+  return (before == 'queued' or before == 'scheduled' or before == 'failed') and before or 'lost'
+end
+local moment = now()
+local tried, attempts, ttl = unpack(redis.call('HMGET', key, 'number_of_retries', 'aiorq_attempts', 'ttl'))
+tried = tonumber(tried or nil) or 0
+local place = 'failed'
+if tried < most then place = place_again(prefix, queue, id, moment, interval_of(intervals, tried + 1), front == '1', ttl)
+else enter_failed(prefix, queue, id, moment, kept) end
+local began = end_execution(prefix, worker, queue, id, token, place) or moment
+count_run(prefix, worker, 'failed_job_count', moment - began)
+remember_end(prefix, token, place)
+if place == 'failed' then
+  leave_failed(prefix, worker, queue, id, token, 'failed', 5, '', began, moment, kept)
+  return place
+end
+record_result(prefix, worker, id, token, 4, 'return_value', '', began, moment, 31536000, attempts)
+redis.call('HSET', key, 'number_of_retries', tried + 1, 'ended_at', iso(moment))
+redis.pcall('HINCRBY', key, 'aiorq_attempts', 1)
+return place
