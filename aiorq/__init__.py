@@ -9,37 +9,72 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from aiorq.job import Job, get_current_job
+    from aiorq.attempt import Attempt
+    from aiorq.callback import Callback
+    from aiorq.dependency import Dependency
+    from aiorq.group import Group
+    from aiorq.job import Job, cancel_job, get_current_job, requeue_job
     from aiorq.options import JobOptions
     from aiorq.queue import Queue
+    from aiorq.rate_limit import RateLimit
     from aiorq.result import Result
+    from aiorq.retry import Repeat, Retry
     from aiorq.status import JobStatus
     from aiorq.store.connection import connect
-    from aiorq.worker import Worker
+    from aiorq.webhook import Webhook
+    from aiorq.worker import DequeueStrategy, SimpleWorker, SpawnWorker, Worker, WorkerPool
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Attempt": "aiorq.attempt",
+    "Callback": "aiorq.callback",
+    "Dependency": "aiorq.dependency",
+    "DequeueStrategy": "aiorq.worker",
+    "Group": "aiorq.group",
     "Job": "aiorq.job",
     "JobOptions": "aiorq.options",
     "JobStatus": "aiorq.status",
     "Queue": "aiorq.queue",
+    "RateLimit": "aiorq.rate_limit",
+    "Repeat": "aiorq.retry",
     "Result": "aiorq.result",
+    "Retry": "aiorq.retry",
+    "SimpleWorker": "aiorq.worker",
+    "SpawnWorker": "aiorq.worker",
+    "Webhook": "aiorq.webhook",
     "Worker": "aiorq.worker",
+    "WorkerPool": "aiorq.worker",
+    "cancel_job": "aiorq.job",
     "connect": "aiorq.store.connection",
     "get_current_job": "aiorq.job",
+    "requeue_job": "aiorq.job",
 }
 
 __all__ = [
+    "Attempt",
+    "Callback",
+    "Dependency",
+    "DequeueStrategy",
+    "Group",
     "Job",
     "JobOptions",
     "JobStatus",
     "Queue",
+    "RateLimit",
+    "Repeat",
     "Result",
+    "Retry",
+    "SimpleWorker",
+    "SpawnWorker",
+    "Webhook",
     "Worker",
+    "WorkerPool",
     "__version__",
+    "cancel_job",
     "connect",
     "get_current_job",
+    "requeue_job",
 ]
 
 

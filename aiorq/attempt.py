@@ -38,8 +38,12 @@ class Attempt:
 async def attempts_of(store: Store, job_id: str, serializer: Serializer) -> list[Attempt]:
     """The attempts of a job that have ended, in order."""
     found = {}
+    since = _seconds(await jobs.field(store, job_id, "aiorq_since"))
     for entry in await results.all_of(store, job_id):
         result: Result[Any] = Result(job_id, entry.id, entry.fields, serializer)
+        ended = result.execution_ended_at
+        if ended is not None and ended.timestamp() <= since:
+            break  # of a former life: before the job was requeued, or repeated
         found[result.attempt] = Attempt(
             result.attempt,
             result.type.name.lower(),
@@ -49,11 +53,19 @@ async def attempts_of(store: Store, job_id: str, serializer: Serializer) -> list
             result.execution_ended_at,
             result.exc_string,
         )
-        if result.attempt == 1:  # what is older is of a former life: before the job was requeued, or repeated
+        if result.attempt == 1:  # what is older is of a former life too, where RQ has requeued or repeated the job
             break
     for kept in await jobs.attempts(store, job_id):
         found[kept["number"]] = _read(kept)
     return [found[number] for number in sorted(found)]
+
+
+def _seconds(text: bytes | None) -> float:
+    """When the present life of a job began, where it had another one before."""
+    try:
+        return float(text or b"0")
+    except ValueError:
+        return 0.0
 
 
 def _read(kept: dict[str, Any]) -> Attempt:

@@ -35,10 +35,10 @@ class Callback:
             if not all(part.isidentifier() for part in func.split(".")):
                 raise ValueError(f"{func!r} is not the dotted name of a function")
             self.name = func
-        elif callable(func) and not isinstance(func, type) and hasattr(func, "__qualname__"):
-            self.name = function_name(func)
-        else:
+        elif isinstance(func, type) or not hasattr(func, "__qualname__"):
             raise ValueError(f"a callback must be a function or its dotted name, not {func!r}")
+        else:
+            self.name = function_name(func)
         self.func = func
         self.timeout = DEFAULT_TIMEOUT if timeout is None else parse_seconds(timeout, "timeout")
         if self.timeout < 1:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from aiorq.keys import check_job_id
+
+MAX_DEPENDENCIES: Final = 20_000
+"""Jobs that one may wait for: they are entered in one step, which takes some 3 us for each."""
 
 
 class HasId(Protocol):
@@ -65,10 +68,10 @@ class Waits(NamedTuple):
 
 
 def read_depends_on(depends_on: DependsOn | Waits | None) -> Waits:
-    """Put together what a job waits for; of several dependencies, one that allows or asks for something does so for all.
+    """Put together what a job waits for; of several dependencies, one that allows something does so for all.
 
     Raises:
-        ValueError: something else than jobs, ids and dependencies.
+        ValueError: something else than jobs, ids and dependencies, or more than `MAX_DEPENDENCIES` of them.
     """
     if depends_on is None:
         return Waits([])
@@ -83,6 +86,8 @@ def read_depends_on(depends_on: DependsOn | Waits | None) -> Waits:
             ids.update(dict.fromkeys(_id_of(job) for job in item.dependencies))
         else:
             ids[_id_of(item)] = None
+    if len(ids) > MAX_DEPENDENCIES:
+        raise ValueError(f"depends_on names {len(ids)} jobs; at most {MAX_DEPENDENCIES} are allowed")
     return Waits(list(ids), allow, front)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 from urllib.error import HTTPError
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from aiorq import __version__
 from aiorq.current import CurrentRun
@@ -47,7 +47,7 @@ class Supplies:
         if kind not in handles:
             # What the function set on its job is there for the callbacks, though their event loop is another one: its
             # methods connect anew in each.
-            earlier = [job for (word, _), job in handles.items() if word == "async"]
+            earlier = [job for known, job in handles.items() if isinstance(known, tuple) and known[0] == "async"]
             handles[kind] = earlier[0] if earlier else get_current_job()
         job = cast("Job[Any]", handles[kind])
         job.status = JobStatus(status)
@@ -67,24 +67,29 @@ class Supplies:
             self._connection.close()
 
     def send_webhook(self, job: Job[Any], webhook: Mapping[str, Any], ended_at: float, traceback: bytes) -> None:
-        """Make a request.
+        """Make a request; see the function of that name."""
+        send_webhook(job, webhook, ended_at, traceback)
 
-        Args:
-            job: whose end is told.
-            webhook: as RQ stores one.
-            ended_at: seconds since 1970.
-            traceback: of a job that failed, as RQ stores it; empty for none.
 
-        Raises:
-            OSError: there is no answer, it is no success, or it leads to a place that is not gone to.
-        """
-        try:
-            name = job.func_name
-        except AiorqError:  # the call cannot be read, which may be why it failed
-            name = ""
-        text = decode_traceback(base64.b64decode(traceback)) if traceback else ""
-        hook = Webhook.from_dict(webhook)
-        send(hook, hook.payload(job.id, name, job.enqueued_at, datetime.fromtimestamp(ended_at, UTC), text))
+def send_webhook(job: Job[Any], webhook: Mapping[str, Any], ended_at: float, traceback: bytes) -> None:
+    """Tell of a job's end.
+
+    Args:
+        job: whose end is told.
+        webhook: as RQ stores one.
+        ended_at: seconds since 1970.
+        traceback: of a job that failed, as RQ stores it; empty for none.
+
+    Raises:
+        OSError: there is no answer, it is no success, or it leads to a place that is not gone to.
+    """
+    try:
+        name = job.func_name
+    except AiorqError:  # the call cannot be read, which may be why it failed
+        name = ""
+    text = decode_traceback(base64.b64decode(traceback)) if traceback else ""
+    hook = Webhook.from_dict(webhook)
+    send(hook, hook.payload(job.id, name, job.enqueued_at, datetime.fromtimestamp(ended_at, UTC), text))
 
 
 def send(webhook: Webhook, payload: Mapping[str, Any]) -> None:
@@ -100,12 +105,18 @@ def send(webhook: Webhook, payload: Mapping[str, Any]) -> None:
     from urllib import request as urllib_request  # it costs every process that imports this some megabytes
 
     class Redirects(urllib_request.HTTPRedirectHandler):
+        def http_error_302(self, req: Any, fp: Any, code: int, msg: str, headers: Any) -> Any:
+            target = urljoin(req.full_url, headers.get("location") or headers.get("uri") or "")
+            # Seen to before the library does, whose error shows the whole URL.
+            if urlsplit(target).scheme not in ("https", urlsplit(req.full_url).scheme):
+                raise HTTPError(target, code, f"{msg}, to where is not followed", headers, fp)
+            return super().http_error_302(req, fp, code, msg, headers)
+
+        http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
+
         def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
-            before, after = urlsplit(req.full_url), urlsplit(newurl)
-            if after.scheme != "https" and after.scheme != before.scheme:
-                raise HTTPError(newurl, code, f"{msg}, to {after.scheme}, which is not followed", headers, fp)
             request = super().redirect_request(req, fp, code, msg, headers, newurl)
-            if request is not None and after.netloc != before.netloc:
+            if request is not None and urlsplit(newurl).netloc != urlsplit(req.full_url).netloc:
                 for name in _PRIVATE:
                     request.remove_header(name)
             return request

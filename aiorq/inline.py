@@ -1,9 +1,9 @@
-"""Running a job in this process: in the caller's, where a queue has `is_async=False`, or in that of a `SimpleWorker`.
+"""Running a job at once, in the place of the caller who enqueues it: a queue with `is_async=False`.
 
 What happens is what happens in a process of the job's own: the function, within its time, then `on_success` or
-`on_failure`; `get_current_job` gives the job. What differs is what one process can do to itself. Nothing here can be
-killed. A function that does not return holds up all else that its thread does, thus the event loop in which it was
-called. Its timeout is enforced in the main thread, by an alarm; a coroutine's is enforced everywhere.
+`on_failure`; `get_current_job` gives the job. What differs is what a caller can do for one: nothing here can be killed,
+and a function that takes long holds up the event loop in which it was called. The timeout of a function is enforced in
+the main thread, by an alarm; that of a coroutine everywhere.
 """
 
 from __future__ import annotations
@@ -13,16 +13,18 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from functools import partial
 from inspect import iscoroutinefunction
-from typing import Any, Final, Protocol, TypeAlias, TypeVar, cast
+from typing import Any, Final, TypeAlias, TypeVar, cast
+from urllib.parse import urlsplit
 
 from aiorq.call import import_name, resolve
 from aiorq.callback import DEFAULT_TIMEOUT as CALLBACK_TIMEOUT
 from aiorq.current import CurrentRun, current_run
 from aiorq.ending import encode_result, encode_traceback, retry_of, summarize
+from aiorq.errands import send_webhook
 from aiorq.errors import JobTimeoutException, NoSuchJobError
 from aiorq.job import Job, get_current_job
 from aiorq.options import DEFAULT_FAILURE_TTL, DEFAULT_RESULT_TTL, DEFAULT_TIMEOUT
@@ -43,60 +45,33 @@ Late: TypeAlias = Callable[[], JobTimeoutException]
 _SHORTEST: Final = 0.001  # seconds; an alarm after 0 is none
 
 
-class Limits(Protocol):
-    """How user code is held to its time."""
+@contextmanager
+def _alarm(seconds: float, late: Late) -> Iterator[None]:
+    """Around a call: an alarm in the main thread, and nothing elsewhere; `seconds` of 0 and less are no limit."""
+    armed = False
 
-    def calling(self, seconds: float, late: Late) -> AbstractContextManager[None]:
-        """Around a call in this thread; `seconds` of 0 and less are no limit."""
-        ...
+    def ring(*_: object) -> None:
+        if armed:
+            raise late()
 
-    def awaiting(self, seconds: float, late: Late) -> AbstractAsyncContextManager[None]:
-        """Around a coroutine, in the event loop that runs it."""
-        ...
-
-
-class CallersLimits:
-    """The limits of code that runs in the caller's thread and, if there is one, event loop."""
-
-    @contextmanager
-    def calling(self, seconds: float, late: Late) -> Iterator[None]:
-        """An alarm in the main thread, and nothing elsewhere."""
-        armed = False
-
-        def ring(*_: object) -> None:
-            if armed:
-                raise late()
-
-        if seconds <= 0 or not _may_set_alarm(seconds):
+    if seconds <= 0 or not _may_set_alarm(seconds):
+        yield
+        return
+    began = time.monotonic()
+    handler = signal.signal(signal.SIGALRM, ring)
+    due = interval = 0.0
+    try:
+        armed = True
+        due, interval = signal.setitimer(signal.ITIMER_REAL, seconds)
+        try:
             yield
-            return
-        began = time.monotonic()
-        handler = signal.signal(signal.SIGALRM, ring)
-        try:
-            # One in here may be cut short by the alarm, which rings once.
-            armed = True
-            due, interval = signal.setitimer(signal.ITIMER_REAL, seconds)
-            try:
-                yield
-            finally:
-                armed = False
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, handler)
-            if due:  # somebody else's, for later
-                signal.setitimer(signal.ITIMER_REAL, max(due - (time.monotonic() - began), _SHORTEST), interval)
-
-    @asynccontextmanager
-    async def awaiting(self, seconds: float, late: Late) -> AsyncIterator[None]:
-        """A cancellation, turned into the exception of the timeout."""
-        scope = asyncio.timeout(seconds if seconds > 0 else None)
-        try:
-            async with scope:
-                yield
-        except TimeoutError:
-            if not scope.expired():
-                raise
-            raise late() from None
+        finally:  # cut short where the alarm, which rings once, rings in here
+            armed = False
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)
+        if due:  # somebody else's, for later
+            signal.setitimer(signal.ITIMER_REAL, max(due - (time.monotonic() - began), _SHORTEST), interval)
 
 
 def _may_set_alarm(seconds: float) -> bool:
@@ -108,7 +83,19 @@ def _may_set_alarm(seconds: float) -> bool:
     return signal.getsignal(signal.SIGALRM) is not None and not 0 < due <= seconds
 
 
-async def perform(job: Job[Any], current: Callable[[], CurrentRun], limits: Limits | None = None) -> Ending:
+async def _finish(coroutine: Coroutine[Any, Any, R], seconds: float, late: Late) -> R:
+    """Await a coroutine for so long; `seconds` of 0 and less are no limit."""
+    scope = asyncio.timeout(seconds if seconds > 0 else None)
+    try:
+        async with scope:
+            return await coroutine
+    except TimeoutError:
+        if not scope.expired():
+            raise
+        raise late() from None
+
+
+async def perform(job: Job[Any], current: Callable[[], CurrentRun]) -> Ending:
     """Run a job in this thread and say how it ended.
 
     Coroutines run in the running event loop; where none runs, each gets one for its time, and this does not wait for
@@ -117,7 +104,6 @@ async def perform(job: Job[Any], current: Callable[[], CurrentRun], limits: Limi
     Args:
         job: what to run.
         current: gives the run, as `get_current_job` asks for it.
-        limits: how user code is held to its time; None for `CallersLimits`.
 
     Raises:
         KeyboardInterrupt: while the job ran; so does whatever else is not for the job, such as the `CancelledError` of
@@ -125,22 +111,20 @@ async def perform(job: Job[Any], current: Callable[[], CurrentRun], limits: Limi
     """
     token = current_run.set(current)
     try:
-        return await _Performance(job, current, limits or CallersLimits()).run()
+        return await _Performance(job, current).run()
     finally:
         current_run.reset(token)
 
 
 class _Performance:
-    def __init__(self, job: Job[Any], current: Callable[[], CurrentRun], limits: Limits) -> None:
+    def __init__(self, job: Job[Any], current: Callable[[], CurrentRun]) -> None:
         self._job = job
         self._current = current
-        self._limits = limits
 
     async def run(self) -> Ending:
         job = self._job
-        timeout = DEFAULT_TIMEOUT if job.timeout is None else job.timeout
         try:
-            value = await self._do(self._call, timeout, f"the job ran longer than its timeout of {timeout} seconds")
+            value = await self._do("the job", DEFAULT_TIMEOUT if job.timeout is None else job.timeout, self._call)
             asked = retry_of(value)
             if asked is not None:
                 return Again(*asked)
@@ -155,61 +139,62 @@ class _Performance:
 
     async def _fail(self, error: BaseException) -> Raised:
         self._job.status = JobStatus.FAILED
-        kinds = tuple(kinds_of(type(error)))
         if self._job.failure_callback_name:
             try:
                 await self._call_back("failure", type(error), error, error.__traceback__)
-            except BaseException as raised:  # what it raises is the failure then (RQ)
-                if _is_for_the_caller(raised):
+            except BaseException as other:  # it takes the place of what the function raised (RQ)
+                if _is_for_the_caller(other):
                     raise
-                error = raised
-        return Raised(summarize(error), encode_traceback(error), kinds)
+                error = other
+        return _as_raised(error)
 
     def _call(self) -> Any:
         call = self._job.call
         return resolve(call)(*call.args, **call.kwargs)
 
-    async def _call_back(self, kind: str, *arguments: Any) -> None:
+    async def _call_back(self, kind: str, *args: Any) -> None:
         name: str = getattr(self._job, f"{kind}_callback_name")
         seconds: int = getattr(self._job, f"{kind}_callback_timeout") or CALLBACK_TIMEOUT
         description = dict(self._current().connection)
         callback = cast("Callable[..., Any]", import_name(name))
+        doing = f"on_{kind} ({name})"
 
-        async def call_async() -> None:
+        async def call() -> None:  # the job, and the connection, are those of the event loop that this runs in
             connection = connect_as(description)
             try:
-                await callback(get_current_job(), connection, *arguments)
+                await callback(get_current_job(), connection, *args)
             finally:
                 await connection.aclose()
 
-        def call() -> None:
-            with connect_sync_as(description) as connection:
-                callback(get_current_job(), connection, *arguments)
+        if iscoroutinefunction(callback):
+            await self._do(doing, seconds, call)
+            return
+        with connect_sync_as(description) as connection:
+            await self._do(doing, seconds, lambda: callback(get_current_job(), connection, *args))
 
-        late = f"on_{kind} ran longer than its timeout of {seconds} seconds"
-        await self._do(call_async if iscoroutinefunction(callback) else call, seconds, late)
-
-    async def _do(self, function: Callable[[], Any], seconds: float, text: str) -> Any:
-        late = partial(JobTimeoutException, text)
-        with self._limits.calling(seconds, late):
-            value = function()
+    async def _do(self, doing: str, seconds: float, call: Callable[[], Any]) -> Any:
+        late = partial(JobTimeoutException, f"{doing} ran longer than its timeout of {seconds} seconds")
+        with _alarm(seconds, late):
+            value = call()
         if not isinstance(value, Coroutine):
             return value
         if asyncio._get_running_loop() is not None:
-            return await self._finish(value, seconds, late)
+            return await _finish(value, seconds, late)
         return asyncio.run(self._finish_and_close(value, seconds, late))
-
-    async def _finish(self, coroutine: Coroutine[Any, Any, Any], seconds: float, late: Late) -> Any:
-        async with self._limits.awaiting(seconds, late):
-            return await coroutine
 
     async def _finish_and_close(self, coroutine: Coroutine[Any, Any, Any], seconds: float, late: Late) -> Any:
         try:
-            return await self._finish(coroutine, seconds, late)
+            return await _finish(coroutine, seconds, late)
         finally:
-            handle: Job[Any] | None = self._current().handles.pop(("async", asyncio.get_running_loop()), None)
-            if handle is not None and handle._store is not None:
-                await handle._store.connection.aclose()
+            await close_handles(self._current())
+
+
+async def close_handles(run: CurrentRun) -> None:
+    """Close the connections that the job objects of a run opened in this event loop, which is about to end."""
+    for handle in run.handles.values():
+        store = handle._store if isinstance(handle, Job) else None
+        if store is not None and store.transport.is_home:
+            await store.connection.aclose()
 
 
 def _is_for_the_caller(error: BaseException) -> bool:
@@ -220,11 +205,15 @@ def _is_for_the_caller(error: BaseException) -> bool:
     return isinstance(error, (KeyboardInterrupt, GeneratorExit))
 
 
+def _as_raised(error: BaseException) -> Raised:
+    return Raised(summarize(error), encode_traceback(error), tuple(kinds_of(type(error))))
+
+
 async def run_sync(job: Job[R], token: str) -> Job[R]:
     """Run a job that was put straight into `started`, in the caller's place, and record how it ended.
 
-    It runs once, as in RQ: it is neither tried again nor repeated, and one that returns a `Retry` has finished with that
-    as its value. What it raises is recorded and not raised.
+    It runs once, as in RQ: it is neither tried again nor repeated, and one that returns a `Retry` has finished with
+    that as its value. What it raises is recorded and not raised.
 
     Args:
         job: its `origin` is the queue that it was put on.
@@ -241,9 +230,10 @@ async def run_sync(job: Job[R], token: str) -> Job[R]:
     try:
         outcome = await perform(job, _RunOf(job, token))
     except BaseException as error:
-        await _record(job, token, Raised(summarize(error), encode_traceback(error), tuple(kinds_of(type(error)))))
+        await _record(job, token, _as_raised(error))
         raise
     await _record(job, token, outcome)
+    await _send_webhooks(job, outcome)
     return job
 
 
@@ -280,16 +270,38 @@ async def _record(job: Job[Any], token: str, outcome: Ending) -> None:
     if isinstance(outcome, Again):
         asked = Retry(outcome.max, outcome.intervals, outcome.enqueue_at_front)
         outcome = Returned(*encode_result(asked, job.serializer))
-    left = [name for name in ("retries_left", "repeats_left") if getattr(job, name)]
-    if left:  # there may be nobody who would run it again
-        await jobs.save(job.store, job.id, dict.fromkeys(left, 0))
+    # There may be nobody who would run it again: what it has left stays for a worker that runs it after a requeue (RQ).
+    left: dict[str, bytes | int] = {
+        name: getattr(job, name) for name in ("retries_left", "repeats_left") if getattr(job, name)
+    }
+    await jobs.save(job.store, job.id, {"worker_name": b"sync", **dict.fromkeys(left, 0)})
     if isinstance(outcome, Returned):
         ttl = DEFAULT_RESULT_TTL if job.result_ttl is None else job.result_ttl
         await runs.finish(job.store, "", run, outcome.value, ttl)
     else:
         ttl = DEFAULT_FAILURE_TTL if job.failure_ttl is None else job.failure_ttl
         await runs.fail(job.store, "", run, outcome.traceback, ttl, kinds=outcome.kinds)
+    if left:
+        await jobs.save(job.store, job.id, left)
     try:
         await job.refresh()
     except NoSuchJobError:  # it was to be kept for 0 seconds
         job.status = JobStatus.FINISHED if isinstance(outcome, Returned) else JobStatus.FAILED
+
+
+async def _send_webhooks(job: Job[Any], outcome: Ending) -> None:
+    traceback = outcome.traceback if isinstance(outcome, Raised) else b""
+    ended_at = time.time() if job.ended_at is None else job.ended_at.timestamp()
+    for webhook in job.webhooks:
+        if webhook.job_status != job.status.value:
+            continue
+        send = partial(send_webhook, job, webhook.to_dict(), ended_at, traceback)
+        try:
+            if asyncio._get_running_loop() is None:
+                send()
+            else:
+                await asyncio.to_thread(send)
+        except Exception as error:  # noqa: BLE001 - the job has ended, whatever becomes of it
+            text = "%s: job %s: its webhook to %s failed: %s"
+            where = urlsplit(webhook.url).hostname
+            log.warning(text, job.origin, job.id, where, summarize(error), extra={"job_id": job.id})

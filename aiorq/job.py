@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from typing import Any, Final, Generic, TypeVar, cast
 
 from redis.asyncio import Redis
@@ -282,8 +281,8 @@ class Job(JobRecord, Generic[R]):
         """Take the job out of whatever place it is in, so that it does not run (any more).
 
         The process of a job that runs is killed by its worker, and its outcome is refused. The jobs that wait for it go
-        on waiting, unless they are to be enqueued. One atomic step; of more than a hundred dependents the rest follow in
-        further ones.
+        on waiting, unless they are to be enqueued. One atomic step; more than a hundred dependents follow in further
+        ones.
 
         Args:
             pipeline: one of the caller's to add the call to; nothing is known of its outcome then.
@@ -326,7 +325,7 @@ class Job(JobRecord, Generic[R]):
         return await self.requeue_from("failed", at_front)
 
     async def requeue_from(self, kind: str, at_front: bool = False) -> Job[R]:
-        """`requeue` a job that must be in the registry `failed`, `finished` or `canceled` of its queue."""
+        """`requeue` a job that must be in that registry of its queue; see `registry.BaseRegistry.requeue`."""
         self.mark_placed(self.origin, await jobs.requeue(self.store, self.id, kind, at_front))
         return self
 
@@ -379,7 +378,9 @@ class Job(JobRecord, Generic[R]):
 
     async def delete_dependents(self) -> None:
         """Delete the jobs that wait for this one, and those that wait for these."""
-        await jobs.delete(self.store, await self.dependent_ids(), with_dependents=True)
+        waiting = await self.dependent_ids()
+        await jobs.delete(self.store, waiting, with_dependents=True)
+        await jobs.forget_dependents(self.store, self.id, waiting)
 
     async def dependent_ids(self) -> list[str]:
         """The ids of the jobs that wait for this one."""
@@ -409,7 +410,7 @@ class Job(JobRecord, Generic[R]):
 
     async def get_executions(self) -> list[Execution]:
         """The runs that go on now: one, or none."""
-        return await executions_of(self.store, self.id)
+        return await executions_of(self.store, self.id, self)
 
     async def attempts(self) -> list[Attempt]:
         """Every attempt of the job's present life that has ended, in order, each with its number, worker, times and

@@ -137,8 +137,7 @@ class JobOptions:
     @property
     def waits(self) -> Waits:
         """What `depends_on` says, put together."""
-        assert isinstance(self.depends_on, Waits)
-        return self.depends_on
+        return read_depends_on(self.depends_on)
 
     def callbacks(self) -> dict[str, Callback]:
         """The callbacks that were given, by `success`, `failure` and `stopped`."""

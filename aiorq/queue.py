@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import total_ordering
 from graphlib import CycleError, TopologicalSorter
-from typing import Any, Final, ParamSpec, TypeAlias, TypeVar, Unpack, cast, overload
+from typing import Any, Final, ParamSpec, TypeVar, Unpack, cast, overload
 from uuid import uuid4
 
 from redis.asyncio import Redis
@@ -75,8 +75,8 @@ class Queue:
             name: 1 to 100 characters without commas and control characters.
             connection: a `redis.asyncio.Redis`, a URL, or None for the environment's (`AIORQ_REDIS_URL`).
             default_timeout: seconds that a job may run unless it says otherwise; None for 180.
-            is_async: False to run each job at once, in the process that enqueues it, in place of a worker: for tests. Redis
-                is needed all the same, and keeps what RQ keeps.
+            is_async: False to run each job at once, in the process that enqueues it, in place of a worker: for tests.
+                Redis is needed all the same, and keeps what RQ keeps.
             job_class: what its jobs are made as: a class, or its dotted name.
             serializer: `pickle`, `json`, a dotted path or an object with `dumps` and `loads`; workers need the same.
             prefix: of all keys; None for the environment's (`AIORQ_KEY_PREFIX`, else `rq`).
@@ -208,8 +208,9 @@ class Queue:
         Args:
             f: a function that workers can import, a method, a callable object, or the dotted name of a function.
             args: its positional arguments.
-            kwargs: its keyword arguments, and the options: all of `JobOptions`, and `pipeline`, one of the caller's to add
-                the call to. `args=` and `kwargs=` give arguments explicitly, for functions with keywords of those names.
+            kwargs: its keyword arguments, and the options: all of `JobOptions`, and `pipeline`, one of the caller's to
+                add the call to. `args=` and `kwargs=` give arguments explicitly, for functions with keywords of those
+                names.
 
         Returns:
             the job: queued; deferred, where it waits for others; or rate limited. With `is_async` False it has ended.
@@ -629,6 +630,27 @@ class Queue:
     async def scheduler_pid(self) -> int | None:
         """The process id of the scheduler of RQ's that looks after the queue; None when there is none."""
         return await queues.scheduler_pid(self.store, self.name)
+
+    async def pause(self, reason: str = "") -> queues.Pause:
+        """Let no worker of aiorq take jobs from the queue until `resume`; what runs goes on, and jobs can be enqueued.
+
+        A queue that is paused already stays so since then, with the new reason. Workers of RQ know of suspension only.
+
+        Args:
+            reason: for people.
+
+        Returns:
+            the reason, and since when the queue is paused by the server's clock.
+        """
+        return await queues.pause(self.store, self.name, reason)
+
+    async def resume(self) -> bool:
+        """Let workers take jobs from the queue again; returns whether it was paused."""
+        return await queues.resume(self.store, self.name)
+
+    async def paused(self) -> queues.Pause | None:
+        """Why and since when the queue is paused; None when it is not."""
+        return await queues.paused(self.store, self.name)
 
     async def empty(self) -> int:
         """Delete the jobs that wait; returns how many entries the list had. Atomic in steps of 500."""

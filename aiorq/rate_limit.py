@@ -25,7 +25,7 @@ class RateLimit:
             raise TypeError(f"the key of a rate limit must be text, not {type(key).__name__}")
         if not 1 <= len(key) <= _KEY_LENGTH or not key.isprintable():
             raise ValueError(f"key: 1 to {_KEY_LENGTH} printable characters, not {key[:40]!r}")
-        if not isinstance(concurrency, int) or isinstance(concurrency, bool) or not 1 <= concurrency <= MAX_CONCURRENCY:
+        if type(concurrency) is not int or not 1 <= concurrency <= MAX_CONCURRENCY:
             raise ValueError(f"concurrency must be a whole number from 1 to {MAX_CONCURRENCY}, not {concurrency!r}")
         self.key = key
         self.concurrency = concurrency

@@ -25,7 +25,7 @@ from aiorq.store.base import Store, store_of
 from aiorq.store.connection import place_of
 from aiorq.store.registries import Shown
 
-_ENDED: Final = frozenset({"finished", "failed", "canceled"})
+_REQUEUABLE: Final = frozenset({"finished", "failed", "canceled", "deferred", "scheduled"})
 _FETCHED: Final = 500
 """Jobs that are read in one round trip."""
 _REQUEUED: Final = 100
@@ -232,7 +232,7 @@ class BaseRegistry:
         return removed
 
     async def requeue(self, job_or_id: Job[Any] | str, at_front: bool = False) -> Job[Any]:
-        """Put a job that has ended back on its queue, in one atomic step.
+        """Put a job that is listed here on its queue, in one atomic step, whether it has ended or waits for something.
 
         Args:
             job_or_id: which.
@@ -242,11 +242,11 @@ class BaseRegistry:
             the job.
 
         Raises:
-            InvalidJobOperation: it is not in this registry, or what is in it has not ended.
+            InvalidJobOperation: it is not in this registry, or what is in it runs.
             NoSuchJobError: it does not exist (any more).
         """
         store = self.store
-        self._check_ended(f"job {id_of(job_or_id)!r}")
+        self._check_requeuable(f"job {id_of(job_or_id)!r}")
         job = job_or_id
         if isinstance(job, str):
             job = await self.job_class.fetch(job, store.connection, self.serializer, prefix=store.keys.prefix)
@@ -267,10 +267,10 @@ class BaseRegistry:
             how many were requeued. Those that are gone, or cannot be read, stay where they are.
 
         Raises:
-            InvalidJobOperation: what is in this registry has not ended.
+            InvalidJobOperation: what is in this registry runs.
         """
         store = self.store
-        self._check_ended("jobs")
+        self._check_requeuable("jobs")
         left, passed, requeued = await self.count(), 0, 0
         while left > 0:
             # What is requeued leaves the list, and the next ones move up. From the end when each goes before the last.
@@ -293,9 +293,9 @@ class BaseRegistry:
                 progress(requeued)
         return requeued
 
-    def _check_ended(self, what: str) -> None:
-        if self.kind not in _ENDED:
-            raise InvalidJobOperation(f"{what} cannot be requeued from {self!r}: only what has ended can")
+    def _check_requeuable(self, what: str) -> None:
+        if self.kind not in _REQUEUABLE:
+            raise InvalidJobOperation(f"{what} cannot be requeued from {self!r}")
 
     async def cleanup(self, timestamp: float | None = None) -> int:
         """Take out what has no place here any more; workers do so about once a minute.

@@ -82,7 +82,7 @@ class Repeat:
 
         Args:
             times: how many after the first run, 1 to 1,000,000.
-            interval: seconds before each, whole numbers; one for all, or one after the other, of which the last repeats.
+            interval: seconds before each, whole numbers; one for all, or several, of which the last repeats.
 
         Raises:
             ValueError, TypeError: something is out of range or of another type.
@@ -122,12 +122,15 @@ def _intervals(value: object, name: str) -> list[int]:
     given = list(value) if isinstance(value, Iterable) and not isinstance(value, str) else [value]
     if not given:
         raise ValueError(f"{name} must not be an empty list")
-    for seconds in given:
-        if not isinstance(seconds, int) or isinstance(seconds, bool):
-            raise TypeError(f"{name} must be whole seconds, not {seconds!r}")
-        if not 0 <= seconds <= MAX_SECONDS:
-            raise ValueError(f"{name} must be 0 seconds to a hundred years, not {seconds}")
-    return given
+    return [_interval(seconds, name) for seconds in given]
+
+
+def _interval(seconds: object, name: str) -> int:
+    if not isinstance(seconds, int) or isinstance(seconds, bool):
+        raise TypeError(f"{name} must be whole seconds, not {seconds!r}")
+    if not 0 <= seconds <= MAX_SECONDS:
+        raise ValueError(f"{name} must be 0 seconds to a hundred years, not {seconds}")
+    return seconds
 
 
 def _grown(intervals: list[int], backoff: float, most: int, times: int) -> list[int]:

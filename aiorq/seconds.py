@@ -1,7 +1,7 @@
 """Durations: whole seconds, as in RQ's format.
 
-A number, a text of digits, or digits with a unit (`90`, `"90"`, `"15m"`, `"2h"`, `"1d"`) is accepted wherever RQ accepts
-it.
+A number, a text of digits, or digits with a unit (`90`, `"90"`, `"15m"`, `"2h"`, `"1d"`) is accepted wherever RQ
+accepts it.
 """
 
 from __future__ import annotations

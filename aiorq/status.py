@@ -50,6 +50,7 @@ class Edge(NamedTuple):
 
 
 _WAITING: Final = (JobStatus.QUEUED, JobStatus.SCHEDULED, JobStatus.RATE_LIMITED)
+_ENDED: Final = (JobStatus.FINISHED, JobStatus.FAILED, JobStatus.STOPPED, JobStatus.CANCELED)
 _AGAIN: Final = (JobStatus.QUEUED, JobStatus.SCHEDULED)
 _AFTER_FAILURE: Final = (JobStatus.FAILED, *_AGAIN, None)
 TRANSITIONS: Final = (
@@ -70,7 +71,7 @@ TRANSITIONS: Final = (
     *(Edge("retry", JobStatus.STARTED, after) for after in _AFTER_FAILURE),
     *(
         Edge("requeue", before, after)
-        for before in (JobStatus.FAILED, JobStatus.STOPPED, JobStatus.FINISHED, JobStatus.CANCELED)
+        for before in (*_ENDED, JobStatus.DEFERRED, JobStatus.SCHEDULED)
         for after in (JobStatus.QUEUED, JobStatus.RATE_LIMITED)
     ),
     *(Edge("fail", JobStatus.STARTED, after) for after in _AFTER_FAILURE),

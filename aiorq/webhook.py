@@ -37,8 +37,8 @@ class Webhook:
         Raises:
             ValueError, TypeError: something else.
         """
-        parts = urlsplit(url) if isinstance(url, str) else None
-        if parts is None or parts.scheme not in ("http", "https") or not parts.netloc:
+        parts = urlsplit(str(url))
+        if parts.scheme not in ("http", "https") or not parts.netloc:
             raise ValueError(f"url must be an http:// or https:// URL, not {url!r}")
         if job_status not in ("finished", "failed"):
             raise ValueError(f"job_status must be 'finished' or 'failed', not {job_status!r}")
@@ -46,7 +46,7 @@ class Webhook:
             raise ValueError(f"method must be 'GET' or 'POST', not {method!r}")
         if headers is not None and not isinstance(headers, Mapping):
             raise TypeError(f"headers must be a dict or None, not {type(headers).__name__}")
-        if not isinstance(timeout, int) or isinstance(timeout, bool) or not 1 <= timeout <= _MAX_TIMEOUT:
+        if type(timeout) is not int or not 1 <= timeout <= _MAX_TIMEOUT:
             raise ValueError(f"timeout must be 1 to {_MAX_TIMEOUT} seconds, not {timeout!r}")
         self.url = url
         self.job_status = job_status

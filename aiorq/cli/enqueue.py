@@ -46,7 +46,16 @@ def enqueue(
         try:
             made = Queue(queue, client, serializer=serializer)
             job = await made.enqueue_call(
-                function, args, kwargs, timeout, result_ttl, ttl, failure_ttl, description, job_id, at_front
+                function,
+                args,
+                kwargs,
+                timeout,
+                result_ttl,
+                ttl,
+                failure_ttl,
+                description,
+                job_id=job_id,
+                at_front=at_front,
             )
             return job.id
         finally:

@@ -11,7 +11,7 @@ from aiorq.doctor.look import Checks, Look, shown
 from aiorq.store.audit import Repair
 
 _LEFT: Final = 86_400  # seconds that something which belongs to nobody is kept, in case somebody wants to look at it
-_CAPPED: Final = frozenset({"dropped", "inboxes"})  # a field for each queue; a member for each of a worker's queues
+_CAPPED: Final = frozenset({"dropped", "inboxes", "paused"})  # an entry for each queue, of each worker at most
 
 
 class Leftovers(Look):

@@ -20,9 +20,10 @@ import marshal
 import os
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
 
 from aiorq.call import import_name, inflate, load_call, resolve
+from aiorq.current import CurrentRun
 from aiorq.ending import summarize
 from aiorq.execution.frames import Kind
 from aiorq.execution.horse import Hooks, Prepared, Step, limit_memory, run_coroutine, say_raised, say_returned
@@ -100,7 +101,7 @@ class _Escort:
         return os.getpid() != self._pid
 
     def run_job(self) -> tuple[Kind, list[bytes]]:
-        run, hooks = self._run, self._hooks
+        run = self._run
         error: BaseException | None = None
         allowed = limit_memory(run.memory_limit) if run.memory_limit else 0
         begun: list[str] = []
@@ -149,7 +150,8 @@ class _Escort:
         if self._is_stray:
             return
         if self._runner is not None:
-            self._try("the end of the event loop", AFTERWARDS, self._runner.close)
+            runner = self._runner
+            self._try("the end of the event loop", AFTERWARDS, lambda: self._run.end_loop(runner))
         if self._supplies is not None:
             self._supplies.close()
 
@@ -254,17 +256,17 @@ class _Escort:
 
     def _supply(self) -> Supplies:
         if self._supplies is None:
-            make: Any = import_name(self._run.context.supplies)
+            make = cast("Callable[[CurrentRun], Supplies]", import_name(self._run.context.supplies))
             self._supplies = make(self._run.current())
-        return self._supplies  # type: ignore[return-value]
+        return self._supplies
 
-    def _wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
+    def _wait(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         import asyncio
 
         if self._runner is None:
             self._runner = asyncio.Runner()
         try:
-            return run_coroutine(coroutine, self._run, self._runner)  # type: ignore[no-any-return]
+            return run_coroutine(coroutine, self._run, self._runner)
         finally:
             self._run.let_sigterm_end()
 

@@ -27,8 +27,8 @@ from aiorq.execution import frames
 from aiorq.execution.frames import Frame, Kind
 from aiorq.execution.horse import Order
 from aiorq.execution.memory import OomKills, find_counter
-from aiorq.outcome import Again, Lost, NotBegun, Outcome, Raised, Returned
 from aiorq.execution.zygote import VERSION, Settings, decode_usage, serve
+from aiorq.outcome import Again, Lost, NotBegun, Outcome, Raised, Returned
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +51,10 @@ class ZygoteError(AiorqError):
 
 class UpgradedError(ZygoteError):
     """The code of aiorq on disk is of another version than the one that runs, so that no zygote can be started."""
+
+
+class UnreachableError(ZygoteError):
+    """A handler or hook belongs to the script that was started, which no fresh process can import."""
 
 
 class Zygote(NamedTuple):
@@ -163,9 +167,12 @@ class ForkExecutor:
 
         Raises:
             UpgradedError: its code is of another version than this one.
+            UnreachableError: it is not forked from this process, and a hook is there only.
             ZygoteError: a module cannot be preloaded, or the zygote ended.
         """
         loop = asyncio.get_running_loop()
+        if self._first is None:
+            _check_reach(self._settings)
         self._ready = loop.create_future()
         zygote, self._first = self._first or spawn_zygote(), None
         self._zygote = zygote
@@ -393,7 +400,7 @@ class ForkExecutor:
         number, fresh, *said, warning = frame.fields
         running = self._running.get(int(number))
         if running is not None and not running.stopped:  # the outcome of a stopped run is the end of its process
-            self._settle(int(number), _outcome(frame.kind, said, warning.decode()))
+            self._settle(int(number), outcome_of(frame.kind, said, warning.decode()))
         if fresh:
             self._send(Kind.WARM, fresh.split(b","))
 
@@ -476,7 +483,7 @@ class ForkExecutor:
             try:
                 await self.start()
                 return
-            except UpgradedError as error:
+            except (UpgradedError, UnreachableError) as error:
                 log.error("jobs cannot be run any more: %s", error)  # noqa: TRY400 - the text says all
                 self._broken = error
                 self._breaking.set()
@@ -489,7 +496,16 @@ class ForkExecutor:
             pause = min(2 * pause, 5.0)
 
 
-def _outcome(kind: int, said: Sequence[bytes], warning: str) -> Outcome:
+def _check_reach(settings: Settings) -> None:
+    for name, option in settings.context.hooks.names().items():
+        if name.startswith("__main__."):
+            raise UnreachableError(
+                f"cannot use {name} as {option}: the process that forks jobs is started afresh and cannot import the "
+                f"script that the worker was started from; move {name.removeprefix('__main__.')} to a module"
+            )
+
+
+def outcome_of(kind: int, said: Sequence[bytes], warning: str) -> Outcome:
     """What a horse says of its end; see `horse.perform`."""
     if kind == Kind.RETURNED:
         (value,) = said

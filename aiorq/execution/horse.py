@@ -13,16 +13,15 @@ from __future__ import annotations
 import marshal
 import os
 import signal
-import socket
 import sys
 from collections.abc import Coroutine, Mapping, Sequence, Set
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 from aiorq.call import inflate, load_call, resolve
 from aiorq.current import CurrentRun, current_run
 from aiorq.ending import encode_result, encode_traceback, summarize
 from aiorq.errors import DeserializationError, JobTimeoutException
-from aiorq.execution.frames import Kind, pack, send, unpack
+from aiorq.execution.frames import Kind, pack, unpack
 from aiorq.retry import kinds_of
 from aiorq.serializers import Serializer
 
@@ -147,6 +146,8 @@ class Prepared:
         "task",
     )
 
+    heeds_sigterm: ClassVar[bool] = True
+    """Whether its coroutines are cancelled by SIGTERM."""
     here: ClassVar[Prepared | None] = None
     """The run of this process, or of the next one that is forked from it."""
 
@@ -187,9 +188,12 @@ class Prepared:
         """Whether a coroutine ran, so that SIGTERM is held back while the process forks."""
         self.task: asyncio.Task[Any] | None = None
         """The one to cancel at the deadline, if the function is a coroutine."""
+
+    def enter(self) -> None:
+        """Be the run of this process."""
         # What `os.environ` does, without the checks: they cost a process that has just forked 17 pages.
-        os.putenv(b"RQ_JOB_ID", message[3])
-        _environment[b"RQ_JOB_ID"] = message[3]
+        os.putenv(b"RQ_JOB_ID", self.message[3])
+        _environment[b"RQ_JOB_ID"] = self.message[3]
         Prepared.here = self
 
     def current(self) -> CurrentRun:
@@ -223,6 +227,10 @@ class Prepared:
         if self.armed:
             self.armed = False
             signal.alarm(0)
+
+    def end_loop(self, runner: asyncio.Runner) -> None:
+        """End the event loop of coroutines, with all that still runs in it."""
+        runner.close()
 
     def let_sigterm_end(self) -> None:
         """Have SIGTERM end this process again, where it was to cancel a coroutine that has ended."""
@@ -281,39 +289,6 @@ def _forget_end() -> None:
     if signal.getsignal(signal.SIGTERM) is end:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _let_end()
-
-
-def run_and_exit(sock: socket.socket, run: Prepared) -> NoReturn:
-    """Run the job, send its outcome and end the process."""
-    horse = os.getpid()
-    code = 1
-    try:
-        if run.escorted:
-            kind, fields = _perform_escorted(sock, run)
-        else:
-            kind, fields = perform(run)
-        if os.getpid() == horse:  # a process that the job forked may come back here, whose end is not the job's
-            fresh = b""
-            if len(sys.modules) != run.modules:
-                fresh = ",".join(name for name in WATCHED if name in sys.modules and name not in run.loaded).encode()
-            send(sock, kind, [run.message[0], fresh, *fields])
-        code = 0
-    finally:
-        # Whatever the job left behind (threads, exit handlers) is not waited for.
-        try:
-            sys.stdout.flush()
-            sys.stderr.flush()
-        finally:
-            os._exit(code)
-
-
-def _perform_escorted(sock: socket.socket, run: Prepared) -> tuple[Kind, list[bytes]]:
-    def announce(doing: str, seconds: int, told: bool) -> None:
-        send(sock, Kind.DOING, [run.message[0], b"%d" % seconds, doing.encode(errors="replace"), b"%d" % told])
-
-    from aiorq.execution.around import perform_escorted
-
-    return perform_escorted(run, announce)
 
 
 def perform(run: Prepared) -> tuple[Kind, list[bytes]]:
@@ -417,7 +392,8 @@ def run_coroutine(coroutine: Coroutine[Any, Any, Any], run: Prepared, runner: as
 
     async def main() -> Any:
         run.task = asyncio.current_task()
-        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:  # otherwise a module of the job's has plans of its own
+        # Where there is another handler, a module of the job's has plans of its own.
+        if run.heeds_sigterm and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
             signal.signal(signal.SIGTERM, end)
             if not run.guarded:
                 run.guarded = True

@@ -29,7 +29,7 @@ from aiorq import __version__
 from aiorq.call import import_name
 from aiorq.ending import encode_traceback, summarize
 from aiorq.execution.frames import BUFFER, Frame, Kind, NoMemoryError, receive, send
-from aiorq.execution.horse import WATCHED, Context, Hooks, Prepared, run_and_exit, settle
+from aiorq.execution.horse import WATCHED, Context, Hooks, Prepared, perform, settle
 from aiorq.retry import kinds_of
 from aiorq.serializers import PickleSerializer, Serializer, resolve_serializer
 
@@ -69,15 +69,15 @@ class Settings(NamedTuple):
 
     def encode(self) -> list[bytes]:
         """The fields of a CONFIGURE message, of which the first is the version of the code that wrote it."""
-        *context, hooks = self.context
+        context, hooks = self.context[:-1], self.context.hooks
         return [VERSION, marshal.dumps([[*context, list(hooks)], self.path, self.preload])]
 
     @classmethod
     def decode(cls, fields: list[bytes]) -> Settings:
         """Read a CONFIGURE message of this `VERSION`."""
         context, path, preload = marshal.loads(fields[1])  # noqa: S302 - the supervisor's own, over a private socket
-        *context, hooks = context
-        return cls(Context(*context, Hooks(*hooks)), path, preload)
+        given = Context(*context)
+        return cls(given._replace(hooks=Hooks(*given.hooks)), path, preload)
 
 
 def serve(sock: socket.socket, supervisor: int) -> NoReturn:
@@ -228,6 +228,7 @@ class _Zygote:
 
     def _fork(self, fields: list[bytes]) -> None:
         prepared = Prepared(fields, self._context, self._serializer, self._loaded)
+        prepared.enter()
         zygote = os.getpid()
         try:
             # No handler of the zygote's own is set, so a signal that comes right after the fork does what it does to a
@@ -341,9 +342,42 @@ def _become_horse(sock: socket.socket, prepared: Prepared, zygote: int) -> NoRet
             _call_prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         if os.getppid() != zygote:  # it ended before the call above
             os._exit(1)
-        run_and_exit(sock, prepared)
+        _run_and_exit(sock, prepared)
     finally:
         os._exit(70)  # EX_SOFTWARE: only a fault of ours comes here
+
+
+def _run_and_exit(sock: socket.socket, run: Prepared) -> NoReturn:
+    """Run the job, send its outcome and end the process."""
+    horse = os.getpid()
+    code = 1
+    try:
+        if run.escorted:
+            kind, fields = _perform_escorted(sock, run)
+        else:
+            kind, fields = perform(run)
+        if os.getpid() == horse:  # a process that the job forked may come back here, whose end is not the job's
+            fresh = b""
+            if len(sys.modules) != run.modules:
+                fresh = ",".join(name for name in WATCHED if name in sys.modules and name not in run.loaded).encode()
+            send(sock, kind, [run.message[0], fresh, *fields])
+        code = 0
+    finally:
+        # Whatever the job left behind (threads, exit handlers) is not waited for.
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:
+            os._exit(code)
+
+
+def _perform_escorted(sock: socket.socket, run: Prepared) -> tuple[Kind, list[bytes]]:
+    def announce(doing: str, seconds: int, told: bool) -> None:
+        send(sock, Kind.DOING, [run.message[0], b"%d" % seconds, doing.encode(errors="replace"), b"%d" % told])
+
+    from aiorq.execution.around import perform_escorted
+
+    return perform_escorted(run, announce)
 
 
 def _watch(pid: int) -> int:

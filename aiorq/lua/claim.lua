@@ -71,8 +71,8 @@ end
 
 local function drop(queue) redis.pcall('HINCRBY', dropped_key(prefix), queue, 1) end
 
--- The fields of a job that may run, the queue it says it belongs to, its status and its last worker; or nothing, with the
--- id disposed of.
+-- The fields of a job that may run, the queue it says it belongs to, its status, its last worker and how long it might
+-- wait; or nothing, with the id disposed of.
 local function take(queue, id)
   if not string.match(id, '^[%w_-]+$') then return drop(queue) end
   local fields = redis.pcall('HGETALL', job_key(prefix, id))
@@ -85,12 +85,13 @@ local function take(queue, id)
     end
     return
   end
-  local status, home, last_worker, once
+  local status, home, last_worker, once, ttl
   for index = 1, #fields, 2 do
     local name, value = fields[index], fields[index + 1]
     if name == 'status' then status = value
     elseif name == 'origin' and value ~= '' and is_utf8(value) then home = value
     elseif name == 'worker_name' then last_worker = value
+    elseif name == 'ttl' then ttl = value
     elseif name == 'aiorq_nonce' then once = true end
   end
   -- What was enqueued under an id of its own is listed once. Another entry is of a former life, which expired here or was
@@ -101,7 +102,7 @@ local function take(queue, id)
     or (status == 'started' and redis.call('EXISTS', executions_key(prefix, id)) == 1) then
     return drop(queue)
   end
-  return fields, home, status, last_worker
+  return fields, home, status, last_worker, ttl
 end
 
 -- The next job of a queue that may run is started; false when there is none.
@@ -114,7 +115,7 @@ local function take_next(place)
     end
     if not id then return false end
     local queue = place.queue
-    local fields, home, status, last_worker = take(queue, id)
+    local fields, home, status, last_worker, ttl = take(queue, id)
     if fields then
       local stray = not home
       home = home or queue
@@ -131,6 +132,10 @@ local function take_next(place)
         'aiorq_held', token)
       if stray then redis.call('HSET', key, 'origin', home) end -- for whoever looks for its run
       redis.call('PERSIST', key)
+      if ttl then -- RQ lets who waits for it be forgotten while it runs
+        redis.call('PERSIST', dependents_key(prefix, id))
+        redis.call('PERSIST', attempts_key(prefix, id))
+      end
       append(runs, token, home, id)
       append(reply, token, home, id, fields)
       return true

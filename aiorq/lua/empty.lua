@@ -17,10 +17,11 @@ local list, prefix, most = KEYS[1], ARGV[1], tonumber(ARGV[2])
 local ids = redis.call('LPOP', list, most)
 if not ids then return 0 end
 for _, id in ipairs(ids) do
-  local status = redis.pcall('HGET', job_key(prefix, id), 'status')
-  if type(status) ~= 'table' and (status == 'queued' or not status) then
-    local limit = status and redis.call('HGET', job_key(prefix, id), 'rate_limit_key')
+  local fields = redis.pcall('HMGET', job_key(prefix, id), 'status', 'rate_limit_key', 'origin', 'repeat_intervals')
+  local status, limit, queue, repeats = unpack(fields.err and {'unfit'} or fields)
+  if status == 'queued' or not status then
     if limit then release_slot(prefix, limit, id, now()) end
+    if repeats and queue then redis.pcall('ZREM', registry_key(prefix, 'finished', queue), id) end
     end_parent(prefix, id, 'gone', now())
     delete_job(prefix, id)
   end

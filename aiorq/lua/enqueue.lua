@@ -60,7 +60,7 @@ end
 
 -- Whether a job is among those that its parents wait for, or they again, as far as they are deferred.
 local function closes_cycle(id, parents)
-  if redis.call('EXISTS', dependents_key(prefix, id)) == 0 then return false end
+  if redis.call('EXISTS', dependents_key(prefix, id), ended_parents_key(prefix)) == 0 then return false end
   local seen, left = {}, {}
   for _, parent in ipairs(parents) do left[#left + 1] = parent end
   while #left > 0 do
@@ -79,20 +79,23 @@ end
 
 -- Where a job waits for others: enter it there; false when none of them stands in the way.
 local function defer(id, queue, front, wishes)
-  local allow, unmet = wishes.a ~= nil, false
+  local allow, unmet = wishes.a ~= nil, {}
   for _, parent in ipairs(wishes.parents) do
-    if not is_met(prefix, parent, allow) then
-      unmet = true
-      break
+    if not is_met(prefix, parent, allow) then unmet[#unmet + 1] = parent end
+  end
+  if #unmet == 0 then return false end
+  redis.call('ZADD', registry_key(prefix, 'deferred', queue), math.floor(moment), id)
+  redis.call('DEL', dependencies_key(prefix, id))
+  for _, parent in ipairs(wishes.parents) do
+    -- What is known of a parent goes with it; one that is not there is not waited for, should it ever come.
+    local left = redis.call('PTTL', job_key(prefix, parent))
+    if left ~= -2 then
+      redis.call('SADD', dependencies_key(prefix, id), parent)
+      redis.pcall('SADD', dependents_key(prefix, parent), id)
+      if left > 0 then redis.call('PEXPIRE', dependents_key(prefix, parent), left) end
     end
   end
-  if not unmet then return false end
-  redis.call('ZADD', registry_key(prefix, 'deferred', queue), math.floor(moment), id)
-  for _, parent in ipairs(wishes.parents) do
-    redis.pcall('SADD', dependents_key(prefix, parent), id)
-    redis.call('SADD', dependencies_key(prefix, id), parent)
-  end
-  redis.call('DEL', waits_key(prefix, id))
+  keep_unmet(prefix, id, unmet)
   redis.call('HSET', job_key(prefix, id), 'status', 'deferred')
   -- For the time when it is enqueued; RQ forgets both.
   if front then redis.call('HSET', job_key(prefix, id), 'aiorq_at_front', 1) end
@@ -136,12 +139,12 @@ while index <= #ARGV do
   local repeated = known and nonce == ''
   -- It may even have run and gone since.
   if not known then repeated = redis.pcall('GET', gone_key(prefix, id)) == '=' .. nonce end
-  local status, origin, seen, worker
+  local status, origin, seen, worker, group
   if known then
-    local fields = redis.pcall('HMGET', key, 'status', 'origin', 'aiorq_nonce', 'worker_name')
+    local fields = redis.pcall('HMGET', key, 'status', 'origin', 'aiorq_nonce', 'worker_name', 'group_id')
     if fields.err then word = repeated and word or 'unfit'
     else
-      status, origin, seen, worker = unpack(fields)
+      status, origin, seen, worker, group = unpack(fields)
       if repeated or seen == nonce then
         repeated = true
         if word == 'queued' and waiting[status] then word = status end
@@ -161,6 +164,7 @@ while index <= #ARGV do
     if known then
       -- A new life under an old id: only the jobs that wait for it stay.
       if status and origin then leave_place(prefix, id, status, origin, worker, 'replaced') end
+      if group and group ~= '' then redis.pcall('SREM', group_key(prefix, group), id) end
       redis.call('DEL', key, dependencies_key(prefix, id), results_key(prefix, id))
       redis.call('PERSIST', dependents_key(prefix, id))
     end

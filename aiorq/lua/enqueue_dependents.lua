@@ -20,6 +20,8 @@ if not how then return {0} end
 local parent = string.match(part, '^[^:]*')
 local set, key, dependents = parting_key(prefix, part), job_key(prefix, parent), dependents_key(prefix, parent)
 local moment = now()
+-- It may have got on since: it was enqueued again and has finished, or was deleted.
+if how == 'failed' and is_met(prefix, parent, false) then how = 'gone' end
 local reply = {1}
 for _, child in ipairs(redis.call('SPOP', set, most)) do
   local became, queue = enqueue_dependent(prefix, child, parent, how, moment)

@@ -54,12 +54,13 @@ if repeats then
     redis.call('HDEL', key, 'aiorq_attempts')
     redis.call('DEL', attempts_key(prefix, id))
   end
-  redis.call('HSET', key, 'repeats_left', repeats - 1)
+  redis.call('HSET', key, 'repeats_left', repeats - 1, 'aiorq_since', epoch(moment))
   local read, list = pcall(cjson.decode, intervals or '')
   if read and type(list) == 'table' and #list > 1 then
-    table.remove(list, 1)
+    local left = {}
+    for index = 2, #list do left[index - 1] = tonumber(list[index]) or 0 end
     -- As Python writes it, which RQ's readers compare.
-    redis.call('HSET', key, 'repeat_intervals', '[' .. table.concat(list, ', ') .. ']')
+    redis.call('HSET', key, 'repeat_intervals', '[' .. table.concat(left, ', ') .. ']')
   end
   place_again(prefix, queue, id, moment, interval, false, waits)
 elseif ttl > 0 then

@@ -11,7 +11,8 @@
 local paused, queue, reason = KEYS[1], ARGV[2], ARGV[3]
 local known = redis.call('HGET', paused, queue)
 local read, old = pcall(cjson.decode, known or '')
-local since = read and type(old) == 'table' and type(old.since) == 'string' and old.since or iso(now())
+local since = read and type(old) == 'table' and type(old.since) == 'string'
+  and string.match(old.since, '^%d%d%d%d%-%d%d%-%d%dT%d%d:%d%d:%d%d%.%d+Z$') or iso(now())
 local record = cjson.encode({reason = reason, since = since})
 redis.call('HSET', paused, queue, record)
 return record

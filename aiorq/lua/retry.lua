@@ -27,7 +27,7 @@ if not holds(prefix, queue, id, token) then
 end
 local moment = now()
 local tried, attempts, ttl = unpack(redis.call('HMGET', key, 'number_of_retries', 'aiorq_attempts', 'ttl'))
-tried = tonumber(tried or nil) or 0
+tried = math.floor(math.max(0, tonumber(tried or nil) or 0))
 local place = 'failed'
 if tried < most then place = place_again(prefix, queue, id, moment, interval_of(intervals, tried + 1), front == '1', ttl)
 else enter_failed(prefix, queue, id, moment, kept) end
@@ -38,7 +38,8 @@ if place == 'failed' then
   leave_failed(prefix, worker, queue, id, token, 'failed', 5, '', began, moment, kept)
   return place
 end
-record_result(prefix, worker, id, token, 4, 'return_value', '', began, moment, 31536000, attempts)
+-- As long as a failure, though the job goes on: one that is not kept at all would end the wait for its result.
+record_result(prefix, worker, id, token, 4, 'return_value', '', began, moment, kept == 0 and 31536000 or kept, attempts)
 redis.call('HSET', key, 'number_of_retries', tried + 1, 'ended_at', iso(moment))
 redis.pcall('HINCRBY', key, 'aiorq_attempts', 1)
 return place

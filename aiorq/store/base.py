@@ -36,7 +36,8 @@ class Store:
         """Add a call of the script to a pipeline of the caller's, who executes it; the answer is among its replies."""
         if not isinstance(pipeline, Pipeline):
             raise TypeError(f"pipeline must be one of redis.asyncio, not {type(pipeline).__name__}")
-        pipeline.eval(load(script).source, len(keys), *keys, self.keys.prefix, *args)  # type: ignore[no-untyped-call]
+        commands: Any = pipeline  # whose methods take bytes too, and only add to it
+        commands.eval(load(script).source, len(keys), *keys, self.keys.prefix, *args)
 
     def send(self, script: str, keys: Sequence[Value], *args: Value, left: Callable[[], None]) -> Future[Any]:
         """As `run`, but what the server answers is not waited for; it may be that it does not have the script.

@@ -9,7 +9,7 @@ from typing import Final
 from aiorq.status import JobStatus
 from aiorq.store.base import Store
 
-_STEP: Final = 500
+_STEP: Final = 200
 _PAGE: Final = 2_000
 
 
@@ -71,7 +71,7 @@ async def remove(store: Store, group: str, job_id: str) -> int:
 
 
 async def sweep(store: Store, group: str, cursor: bytes = b"0") -> tuple[bytes, int]:
-    """Take out jobs that are gone, 500 looked at; returns the next cursor, `0` at the end, and how many those were."""
+    """Take out jobs that are gone, 200 looked at; returns the next cursor, `0` at the end, and how many those were."""
     keys = [store.keys.group(group), store.keys.groups]
     following, left = await store.run("sweep_group", keys, group, cursor, _STEP)
     return following, int(left)

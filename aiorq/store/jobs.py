@@ -198,8 +198,7 @@ _PLACES: Final = {
 
 async def _enqueue_batch(store: Store, jobs: Sequence[NewJob]) -> Sequence[Placed | BaseException]:
     stamp, *words = await store.run("enqueue", [store.keys.queues], *_arguments(jobs))
-    moment = decode_date(stamp.decode())
-    assert moment is not None
+    moment = decode_date(stamp.decode()) or datetime.now(UTC)
 
     def outcome(job: NewJob, word: bytes) -> Placed | BaseException:
         if word in _PLACES:
@@ -212,9 +211,8 @@ async def _enqueue_batch(store: Store, jobs: Sequence[NewJob]) -> Sequence[Place
             return DependencyCycleError(job.id)
         if word == b"unfit":
             return CorruptJobError(job.id, "", "does not hold a hash; nothing was enqueued")
-        return StoreError(
-            f"{store.keys.queue(job.queue)!r}, or a registry of that queue, is a key of another type; nothing was enqueued"
-        )
+        unfit = f"{store.keys.queue(job.queue)!r}, or a registry of that queue, is a key of another type"
+        return StoreError(f"{unfit}; nothing was enqueued")
 
     return [outcome(job, word) for job, word in zip(jobs, words, strict=True)]
 
@@ -350,7 +348,7 @@ async def requeue(store: Store, job_id: str, kind: str, at_front: bool = False) 
     Args:
         store: where.
         job_id: which.
-        kind: the registry that it must be in: `failed`, `finished` or `canceled`.
+        kind: the registry that it must be in: `failed`, `finished`, `canceled`, `deferred` or `scheduled`.
         at_front: put it at the front.
 
     Raises:
@@ -435,6 +433,12 @@ async def _with_dependents(store: Store, job_ids: Sequence[str]) -> list[str]:
 async def dependents(store: Store, job_ids: Sequence[str]) -> list[str]:
     """The ids of the jobs that are named as waiting for these."""
     return await _members(store, [store.keys.dependents(job_id) for job_id in job_ids])
+
+
+async def forget_dependents(store: Store, job_id: str, dependent_ids: Sequence[str]) -> None:
+    """Take ids out of what is named as waiting for a job."""
+    if dependent_ids:
+        await store.transport.execute("SREM", store.keys.dependents(job_id), *dependent_ids)
 
 
 async def dependencies(store: Store, job_id: str) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Final, Literal, TypeAlias
 
 from aiorq.store.base import Store
 
-_STEP: Final = 500
+_STEP: Final = 200
 
 Side: TypeAlias = Literal["allowed", "rate_limited"]
 """The jobs of a rate limit that hold a slot, or those that wait for one."""

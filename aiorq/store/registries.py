@@ -26,8 +26,10 @@ STALE: Final = {
 """What has no place in a registry of that kind any more, in the words of sweep.lua; no run is taken out here."""
 _PAGE: Final = 5_000
 """Entries in one answer: 2 ms of the server's time."""
-_STEP: Final = 500
-"""Entries that one step of a sweep looks at: about half a millisecond."""
+_STEP: Final = 200
+"""Entries that one step of a sweep looks at: 0.6 ms of the server's time where all of them leave."""
+_DEFERRED_STEP: Final = 50
+"""The same of jobs that wait for others, each of which are looked at."""
 _LAST: Final = 253_402_300_799.0
 """The last second of the year 9999; what is kept beyond it is kept for ever."""
 
@@ -95,7 +97,7 @@ async def pages(
     page = await browse(store, key, start, until, shown=shown, desc=desc, moment=moment)
     last = min(end if end >= 0 else page.size + end, page.size - 1)
     index, members = page.first, page.members
-    while True:
+    while index <= last:
         if members:
             yield [as_text(member) for member in members[: last - index + 1]]
         index += len(members)
@@ -161,7 +163,7 @@ async def remove(store: Store, key: str, member: str) -> int:
 
 
 async def clean(store: Store, key: str, stale: str, moment: float | None = None) -> int:
-    """Take out what has no place in a registry any more, 500 entries in each atomic step; returns how many have left.
+    """Take out what has no place in a registry any more, in steps that are atomic; returns how many entries have left.
 
     Args:
         store: where.
@@ -182,7 +184,8 @@ async def sweep(
 ) -> tuple[bytes, int]:
     """One step of `clean` from `cursor` on; returns the next one, `0` at the end, and how many entries have left."""
     now: Value = "" if moment is None else repr(moment)
-    following, left = await store.run("sweep", [key], stale, cursor, _STEP, now)
+    step = _DEFERRED_STEP if stale == "deferred" else _STEP
+    following, left = await store.run("sweep", [key], stale, cursor, step, now)
     return following, int(left)
 
 

@@ -9,7 +9,6 @@ from typing import Final
 from aiorq.store.base import Store
 from aiorq.store.waiting import waiter_of
 
-
 _RETRIED: Final = b"4"  # the type of an outcome that asked for the job to be tried again
 
 

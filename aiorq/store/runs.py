@@ -257,7 +257,7 @@ async def _end(store: Store, script: str, worker: str, run: Run, text: bytes, tt
     said: bytes = await store.run(script, keys, worker, run.queue, run.job_id, run.token, text, ttl, *more)
     word, _, part = said.decode().partition(" ")
     if part:
-        # The outcome is recorded. Whatever goes wrong from here on, the worker that looks after what is overdue goes on.
+        # The outcome is recorded. Whatever goes wrong now, the worker that looks after what is overdue goes on with it.
         with contextlib.suppress(AiorqError):
             await enqueue_dependents(store, part)
     return word

@@ -48,7 +48,7 @@ class Waiter:
         Args:
             key: of the stream.
             seconds: to wait at most.
-            fits: whether the fields of an entry are such as are waited for, the same for all who wait for a stream; until
+            fits: whether the fields of an entry are what is waited for, the same for all who wait for a stream; until
                 they are the wait goes on. None for any.
         """
         self._transport.check_loop()

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from aiorq.errors import QueueFullError, StoreError, WorkerExistsError
+from aiorq.record import encode_date
 from aiorq.store.base import Store
+from aiorq.store.registries import server_time
 from aiorq.store.transport import REPLY_TIMEOUT, Dedicated, Value
 
 MAX_SUSPENSION: Final = 10 * 366 * 86_400
@@ -67,6 +70,12 @@ async def wait_for_push(store: Store, connection: Dedicated, worker: str, queue:
 async def are_suspended(store: Store) -> bool:
     """Whether no worker may take new jobs."""
     return bool(await store.transport.execute("EXISTS", store.keys.suspended))
+
+
+async def show_shutdown(store: Store, worker: str) -> None:
+    """Show in the worker's hash that it was asked to end now, by the server's clock."""
+    moment = encode_date(datetime.fromtimestamp(await server_time(store), UTC))
+    await set_fields(store, worker, {"shutdown_requested_date": moment})
 
 
 async def suspend(store: Store, ttl: int | None) -> None:

@@ -1,13 +1,15 @@
 """The worker, one duty in each file.
 
 `worker` puts them together, `fetch` claims, `wake` waits for work, `run` gives each job its turn, `outcomes` records
-how it ended, `leases` keeps what runs, `reap` looks after what others left, `commands` obeys, and `state` is what they
-share.
+how it ended, `errands` does what is left to do then, `leases` keeps what runs, `reap` looks after what others left,
+`commands` obeys, and `state` is what they share. `simple` is a worker without processes, `pool` several in one.
 """
 
 from __future__ import annotations
 
-from aiorq.worker.options import WorkerOptions
-from aiorq.worker.worker import Worker
+from aiorq.worker.options import DequeueStrategy, WorkerOptions
+from aiorq.worker.pool import WorkerPool
+from aiorq.worker.simple import SimpleWorker
+from aiorq.worker.worker import SpawnWorker, Worker
 
-__all__ = ["Worker", "WorkerOptions"]
+__all__ = ["DequeueStrategy", "SimpleWorker", "SpawnWorker", "Worker", "WorkerOptions", "WorkerPool"]

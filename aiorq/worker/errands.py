@@ -1,9 +1,9 @@
 """What is left to do when a run has ended and its process is gone: an errand of one process, whatever there is to do.
 
-    on_stopped                                       of a job that was stopped
-    work_horse_killed_handler                        when the process was lost
-    on_failure, exception handlers                   when it was lost before it could call them, with its job or its worker
-    webhooks                                         when the job has finished, or has failed for good
+    on_stopped                       of a job that was stopped
+    work_horse_killed_handler        when the process was lost
+    on_failure, exception handlers   when it was lost, with its worker or without, before it could call them itself
+    webhooks                         when the job has finished, or has failed for good
 
 The state of the job is recorded by then. What goes wrong on an errand is logged and changes nothing.
 """
@@ -16,9 +16,9 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from aiorq.callback import DEFAULT_TIMEOUT as CALLBACK_TIMEOUT
-from aiorq.execution.forking import ForkExecutor
+from aiorq.execution.executor import Executor
 from aiorq.execution.horse import Order, Step
-from aiorq.outcome import Lost, NotBegun, Raised, Returned
+from aiorq.outcome import Lost, NotBegun, Returned
 from aiorq.record import JobRecord
 from aiorq.retry import qualified_name
 from aiorq.seconds import MAX_SECONDS
@@ -97,7 +97,7 @@ def webhook_steps(record: JobRecord, status: str, traceback: bytes = b"") -> lis
 class Errands:
     """Sends processes of one worker on errands."""
 
-    def __init__(self, state: State, executor: ForkExecutor) -> None:
+    def __init__(self, state: State, executor: Executor) -> None:
         """Send them for the worker of `state`."""
         self._state = state
         self._executor = executor
@@ -111,22 +111,18 @@ class Errands:
             extra: for the log.
         """
         run = claimed.run
-        for pause in (*_PAUSES, None):
-            number = self._executor.next_number()
-            order = Order(number, run.job_id, run.token, _SETTING_OUT, claimed.fields, steps=steps, errand=True)
-            outcome = await self._executor.execute(order)
-            if not isinstance(outcome, NotBegun) or pause is None:
-                break
-            await self._state.pause(pause)
+        order = Order(0, run.job_id, run.token, _SETTING_OUT, claimed.fields, steps=steps, errand=True)
+        outcome = await self._executor.execute(order._replace(number=self._executor.next_number()))
+        for pause in _PAUSES:
+            if isinstance(outcome, NotBegun):
+                await self._state.pause(pause)
+                outcome = await self._executor.execute(order._replace(number=self._executor.next_number()))
         if isinstance(outcome, Returned):
             for line in outcome.warning.splitlines():
                 log.warning("%s: job %s: %s", run.queue, run.job_id, line, extra=extra)
             return
         what = ", ".join(dict.fromkeys(step.kind for step in steps))
-        if isinstance(outcome, Lost):
-            why = outcome.how
-        else:
-            why = outcome.summary if isinstance(outcome, Raised) else getattr(outcome, "reason", "")
+        why = outcome.how if isinstance(outcome, Lost) else f"failed: {outcome}"
         log.warning("%s: job %s: the process of its %s %s", run.queue, run.job_id, what, why, extra=extra)
 
 

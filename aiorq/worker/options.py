@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from types import MethodType
 from typing import Any, Final
@@ -15,6 +15,8 @@ from aiorq.keys import check_queue_name
 from aiorq.options import DEFAULT_RESULT_TTL, check_on_lost
 
 MAX_CONCURRENCY: Final = 1000
+WORKER_TTL: Final = 420
+"""Seconds without a heartbeat after which a worker counts as dead when nothing else is said (RQ)."""
 STOP_GRACE: Final = 2.0
 """Seconds that a job has to end by itself when it is stopped and nothing else is said."""
 REAP_INTERVAL: Final = 2.0
@@ -45,7 +47,7 @@ class WorkerOptions:
     """How many jobs run at a time."""
     lease: float = 15.0
     """Seconds after which the jobs of a worker that is not heard of are taken from it; 1 to 600."""
-    worker_ttl: int = 420
+    worker_ttl: int = WORKER_TTL
     """Seconds without a heartbeat after which the worker counts as dead (RQ); its hash lives a minute longer."""
     default_result_ttl: int = DEFAULT_RESULT_TTL
     """Seconds that a finished job is kept which does not say so itself."""
@@ -64,7 +66,7 @@ class WorkerOptions:
     """Seconds that jobs may go on after the first request to end; then they are killed and put back. None for ever."""
     max_memory: int = 0
     """Bytes of data that the process of a job may have which does not say so itself; 0 for no limit."""
-    hooks: Hooks = Hooks()
+    hooks: Hooks = field(default_factory=Hooks)
     """What is called around jobs, and when they fail."""
     lists_failures: bool = True
     """Whether jobs that fail are kept in the registry of failed ones."""
@@ -139,8 +141,8 @@ def hook_name(hook: Callable[..., Any] | str | None, option: str) -> str:
         if not all(part.isidentifier() for part in hook.split(".")):
             raise ValueError(f"{option}: {hook!r} is not the dotted name of a function")
         return hook
-    module, name = getattr(hook, "__module__", None), getattr(hook, "__qualname__", None)
-    if not callable(hook) or module is None or name is None:
+    module, name = getattr(hook, "__module__", ""), getattr(hook, "__qualname__", "")
+    if not (module and name):
         raise TypeError(f"{option} must be a function or its dotted name, not {hook!r}")
     if "<" in name or (isinstance(hook, MethodType) and not isinstance(hook.__self__, type)):
         raise ValueError(

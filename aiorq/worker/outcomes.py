@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import re
+from dataclasses import dataclass
 from typing import Final
 
-from aiorq import errands
-from aiorq.callback import DEFAULT_TIMEOUT as CALLBACK_TIMEOUT
 from aiorq.ending import encode_text, summarize
 from aiorq.errors import AiorqError, HorseTerminatedError, JobTimeoutException
-from aiorq.execution.forking import ForkExecutor
-from aiorq.execution.horse import Order
-from aiorq.outcome import Lost, NotBegun, Raised, Returned
+from aiorq.execution.horse import Step
 from aiorq.options import DEFAULT_FAILURE_TTL, DEFAULT_TIMEOUT
+from aiorq.outcome import Again, Lost, NotBegun, Raised, Returned
 from aiorq.record import JobRecord
+from aiorq.retry import kinds_of
 from aiorq.seconds import MAX_SECONDS
-from aiorq.serializers import Serializer
 from aiorq.store import runs
 from aiorq.store.runs import Claimed, Failed, Run
+from aiorq.worker.errands import failure_steps, killed_steps, stopped_steps, webhook_steps
 from aiorq.worker.state import Active, State, log
 
 _CALL: Final = re.compile(r"([\w.<>]{1,200})\(")
@@ -35,6 +35,30 @@ _NOT_BEGUN_PAUSE: Final = 0.5
 """Seconds before a job is put back for which there was no process: the next one will not be there at once either."""
 REFUSALS: Final = 5
 """How many times Redis may refuse an outcome before the worker goes on without it."""
+_AGAIN: Final = {Failed.QUEUED: "it is tried again", Failed.SCHEDULED: "it is tried again later"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """A run that has ended, and how to speak of it."""
+
+    run: Run
+    record: JobRecord
+    seconds: float
+    extra: dict[str, str]
+
+    @property
+    def name(self) -> str:
+        return function_of(self.record)
+
+    @property
+    def failure_ttl(self) -> int:
+        return DEFAULT_FAILURE_TTL if self.record.failure_ttl is None else self.record.failure_ttl
+
+    def say(self, level: int, what: str, more: str = "") -> None:
+        run = self.run
+        text = "%s: %s %s %.3f s (%s)%s"
+        log.log(level, text, run.queue, self.name, what, self.seconds, run.job_id, more, extra=self.extra)
 
 
 class Recorder:
@@ -75,7 +99,7 @@ class Recorder:
         ended = _Ended(claimed.run, record, seconds, extra)
         if isinstance(outcome, Returned | Again | Raised):
             for line in outcome.warning.splitlines():
-                ended.say(log.warning, "%s: %s (%s): %s", line)
+                log.warning("%s: %s (%s): %s", ended.run.queue, ended.name, ended.run.job_id, line, extra=extra)
         if isinstance(outcome, Lost) and outcome.why == STOPPED:
             left = await self._record_stop(ended)
         elif isinstance(outcome, Returned):
@@ -85,7 +109,8 @@ class Recorder:
         else:
             left = await self._record_failure(ended, outcome)
         if left is None and not active.condemned:  # which was said, and why
-            ended.say(log.warning, "%s: the outcome of %s (%s) is not recorded: %s", LEASE_LOST)
+            refused = "%s: the outcome of %s (%s) is not recorded: %s"
+            log.warning(refused, ended.run.queue, ended.name, ended.run.job_id, LEASE_LOST, extra=extra)
         return left or []
 
     async def _record_stop(self, ended: _Ended) -> list[Step] | None:
@@ -98,7 +123,7 @@ class Recorder:
         )
         if not held:
             return None
-        ended.say(log.warning, "%s: %s (%s) stopped after %.3f s", ended.seconds)
+        ended.say(logging.WARNING, "stopped after")
         return stopped_steps(ended.record)
 
     async def _record_result(self, ended: _Ended, outcome: Returned) -> list[Step] | None:
@@ -111,7 +136,7 @@ class Recorder:
         )
         if not held:
             return None
-        ended.say(log.info, "%s: %s (%s) finished in %.3f s", ended.seconds)
+        ended.say(logging.INFO, "finished in")
         return webhook_steps(record, "finished")
 
     async def _record_retry(self, ended: _Ended, outcome: Again) -> list[Step] | None:
@@ -132,17 +157,22 @@ class Recorder:
         if became is Failed.LOST:
             return None
         if became is Failed.FOR_GOOD:
-            said = f"it failed, having been tried again {outcome.max} times"
-            ended.say(log.warning, "%s: %s (%s) asked after %.3f s to be tried again: %s", ended.seconds, said)
+            ended.say(logging.WARNING, "failed after", f": it asked to be tried again more than {outcome.max} times")
             return webhook_steps(ended.record, "failed")
-        said = _AGAIN[became]
-        ended.say(log.info, "%s: %s (%s) asked after %.3f s to be tried again: %s", ended.seconds, said)
+        ended.say(logging.INFO, "asked for it after", f": {_AGAIN[became]}")
         return []
 
     async def _record_failure(self, ended: _Ended, outcome: Raised | Lost) -> list[Step] | None:
         state, run, record, options = self._state, ended.run, ended.record, self._state.options
-        error = _error_of(outcome, record) if isinstance(outcome, Lost) else None
-        failed = outcome if isinstance(outcome, Raised) else _as_raised(error)
+        left: list[Step] = []
+        if isinstance(outcome, Lost):
+            error = _error_of(outcome, record)
+            failed = _as_raised(error)
+            left += killed_steps(options, outcome)
+            if not outcome.told:
+                left += failure_steps(options, record, error)
+        else:
+            failed = outcome
         became = await state.persist(
             lambda: runs.fail(
                 state.store,
@@ -159,12 +189,7 @@ class Recorder:
         if became is Failed.LOST:
             return None
         again = f"; {_AGAIN[became]}" if became in _AGAIN else ""
-        ended.say(log.warning, "%s: %s (%s) failed after %.3f s: %s%s", ended.seconds, failed.summary, again)
-        left: list[Step] = []
-        if isinstance(outcome, Lost) and error is not None:
-            left += killed_steps(options, outcome)
-            if not outcome.told:
-                left += failure_steps(options, record, error)
+        ended.say(logging.WARNING, "failed after", f": {failed.summary}{again}")
         if became is Failed.FOR_GOOD:
             left += webhook_steps(record, "failed", failed.traceback)
         return left
@@ -189,16 +214,20 @@ class Recorder:
         return True
 
 
-def _as_raised(outcome: Raised | Lost, record: JobRecord) -> Raised:
-    if isinstance(outcome, Raised):
-        return outcome
-    error: AiorqError | JobTimeoutException = HorseTerminatedError(str(outcome))
-    if outcome.why == "timeout":
-        error = JobTimeoutException(
-            f"the job ran longer than its timeout of {timeout_of(record)} seconds and went on after it was told; "
-            "its process was killed"
-        )
-    return Raised(summarize(error), encode_text(f"{type(error).__module__}.{type(error).__name__}: {error}\n"))
+def _error_of(outcome: Lost, record: JobRecord) -> AiorqError | JobTimeoutException:
+    """What a job failed with whose process was lost."""
+    if outcome.why != "timeout":
+        return HorseTerminatedError(str(outcome))
+    late = f"{outcome.doing} ran longer than its timeout"
+    if not outcome.doing:
+        late = f"the job ran longer than its timeout of {timeout_of(record)} seconds"
+    return JobTimeoutException(f"{late} and went on after it was told; its process was killed")
+
+
+def _as_raised(error: AiorqError | JobTimeoutException) -> Raised:
+    kind = type(error)
+    traceback = encode_text(f"{kind.__module__}.{kind.__name__}: {error}\n")
+    return Raised(summarize(error), traceback, tuple(kinds_of(kind)))
 
 
 def timeout_of(record: JobRecord) -> int:

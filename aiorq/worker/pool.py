@@ -17,7 +17,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
 from enum import Enum
 from typing import Any, Final, NamedTuple, NoReturn
@@ -25,10 +25,12 @@ from typing import Any, Final, NamedTuple, NoReturn
 from redis.asyncio import Redis
 
 from aiorq.execution.zygote import die_with_parent
+from aiorq.job import Job
 from aiorq.queue import Queue
 from aiorq.store.connection import connect_as, describe
+from aiorq.worker.logs import DATE_FORMAT, LOG_FORMAT, set_up_logging
 from aiorq.worker.options import random_name
-from aiorq.worker.worker import Worker
+from aiorq.worker.worker import Hook, Worker
 
 log = logging.getLogger(__name__)
 
@@ -73,9 +75,9 @@ class WorkerPool:
         num_workers: int = 1,
         worker_class: type[Worker] = Worker,
         serializer: object | None = None,
-        job_class: object | None = None,
-        queue_class: object | None = None,
-        exception_handlers: object | None = None,
+        job_class: type[Job[Any]] | str | None = None,
+        queue_class: type[Queue] | str | None = None,
+        exception_handlers: Hook | Sequence[Hook] | None = None,
         *,
         prefix: str | None = None,
         **options: Any,
@@ -90,9 +92,9 @@ class WorkerPool:
             num_workers: how many workers, 1 to 1000.
             worker_class: `Worker`, or a class derived from it.
             serializer: of the queues; None for that of the first queue object, else pickle.
-            job_class: handed to each worker where it is given.
-            queue_class: likewise.
-            exception_handlers: likewise.
+            job_class: as for `Worker`.
+            queue_class: as for `Worker`.
+            exception_handlers: as for `Worker`.
             prefix: of all keys; None for that of the first queue object, else the environment's.
             options: further options of `worker_class`: `concurrency`, `lease`, `preload` and so on.
 
@@ -109,8 +111,9 @@ class WorkerPool:
         # A client belongs to the event loop that used it, and its sockets to this process.
         self._source = describe(source) if isinstance(source, Redis) else source
         self._queue_names = [queue if isinstance(queue, str) else queue.name for queue in given]
-        self._options = dict(options)
-        inherited = {} if first is None else {"serializer": first.serializer, "prefix": first._prefix}
+        if first is not None:
+            serializer = serializer or first.serializer
+            prefix = first._prefix if prefix is None else prefix
         named = {
             "serializer": serializer,
             "job_class": job_class,
@@ -118,9 +121,7 @@ class WorkerPool:
             "exception_handlers": exception_handlers,
             "prefix": prefix,
         }
-        for name, value in {**inherited, **{name: value for name, value in named.items() if value is not None}}.items():
-            if value is not None:
-                self._options[name] = value
+        self._options = {**options, **{name: value for name, value in named.items() if value is not None}}
         self.name = random_name()
         self.num_workers = num_workers
         self.worker_class = worker_class
@@ -152,7 +153,14 @@ class WorkerPool:
         """Whether the pool was told to stop without waiting for jobs."""
         return self._signals > 1
 
-    def start(self, burst: bool = False, logging_level: str | int | None = "INFO") -> None:
+    def start(
+        self,
+        burst: bool = False,
+        logging_level: str | int | None = "INFO",
+        *,
+        date_format: str = DATE_FORMAT,
+        log_format: str = LOG_FORMAT,
+    ) -> None:
         """Run the workers until told to stop: the way for scripts.
 
         SIGINT and SIGTERM let all workers finish what runs; a second one has what runs killed and put back. SIGHUP does
@@ -163,7 +171,10 @@ class WorkerPool:
 
         Args:
             burst: each worker ends once the queues are empty, and is not started anew; end with the last one.
-            logging_level: of the logger `aiorq`, where it has none of its own; None to leave it alone.
+            logging_level: log to the terminal from this level on, unless a handler is set up already; None to leave
+                logging alone.
+            date_format: of times in that log.
+            log_format: of its lines.
 
         Raises:
             RuntimeError: called from another thread, or within an event loop.
@@ -172,12 +183,11 @@ class WorkerPool:
             raise RuntimeError("a pool of workers can be started in the main thread only")
         if asyncio._get_running_loop() is not None:
             raise RuntimeError("a pool of workers cannot be started within an event loop: it forks its process")
+        if logging_level is not None:
+            set_up_logging(logging_level, date_format, log_format)
         if threading.active_count() > 1:
             others = ", ".join(thread.name for thread in threading.enumerate() if thread.name != "MainThread")
             log.warning("this process is forked although it has threads (%s): what they hold stays locked", others)
-        logger = logging.getLogger("aiorq")
-        if logging_level is not None and logger.level == logging.NOTSET:
-            logger.setLevel(logging_level)
         log.info("pool %s (pid %d) starts %d workers", self.name, os.getpid(), self.num_workers)
         self._burst, self._signals, self.restart_requested = burst, 0, False
         self.status = self.Status.STARTED

@@ -5,15 +5,22 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
 from aiorq.ending import encode_text
 from aiorq.errors import AbandonedJobError, AiorqError
+from aiorq.execution.horse import Step
 from aiorq.options import DEFAULT_FAILURE_TTL
-from aiorq.store import overdue, runs
+from aiorq.record import JobRecord
+from aiorq.retry import kinds_of
+from aiorq.store import jobs, overdue, runs
 from aiorq.store.overdue import Finding
-from aiorq.worker.state import State, log
+from aiorq.store.runs import Claimed, Run
+from aiorq.store.sweep import Sweep
+from aiorq.worker.errands import Errands, failure_steps, webhook_steps
+from aiorq.worker.state import State, Stop, log
 
 MAX_LOSSES: Final = 3
 """How many times a job that is lost with its worker is put back, where that was asked for."""
@@ -25,6 +32,10 @@ _SECOND_LOOK: Final = 0.3
 """Seconds after which inboxes are looked at again that had jobs in them: a worker that lives has emptied them."""
 _MERCIFUL_LEADS: Final = 0.05
 """Seconds that a worker leads which reaps nothing now: it must not keep those from it who know better."""
+_SWEEP_INTERVAL: Final = 60.0
+"""Seconds from the begin of a sweep to that of the next, for as long as a worker leads."""
+_SWEEP_STEPS: Final = 50
+"""Steps of a sweep that are done at one look: about 50 ms, and 10,000 entries, where there is much to do."""
 _RQ_PATIENCE: Final = 60.0
 """Seconds that a worker of RQ's has to begin what it took from its queue (RQ)."""
 _SAID: Final = {
@@ -36,10 +47,16 @@ _SAID: Final = {
 }
 
 
-async def look_after(state: State) -> None:
-    """Look for what is overdue and deal with it, again and again, until cancelled."""
+async def look_after(state: State, errands: Errands, tasks: asyncio.TaskGroup) -> None:
+    """Look for what is overdue and deal with it, again and again, until cancelled.
+
+    Args:
+        state: of the worker.
+        errands: do what is left to do for jobs that failed.
+        tasks: each errand becomes one of them.
+    """
     interval = state.options.seconds_between_reaps
-    reaper = _Reaper(state)
+    reaper = _Reaper(state, errands, tasks)
     complaint = ""
     part = _FIRST_LOOK
     while True:
@@ -58,12 +75,17 @@ async def look_after(state: State) -> None:
 
 
 class _Reaper:
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, errands: Errands, tasks: asyncio.TaskGroup) -> None:
         self._state = state
+        self._errands = errands
+        self._tasks = tasks
+        self._turns = asyncio.Semaphore(state.options.concurrency)
         self._looked = time.monotonic()
         self._merciful_until = 0.0
         self._leads = False
         self._inboxes: dict[tuple[str, str], str] = {}
+        self._sweep: Sweep | None = None
+        self._next_sweep = self._looked
 
     @property
     def suspects(self) -> bool:
@@ -94,6 +116,8 @@ class _Reaper:
                 await self._recover(finding)
             elif finding.kind == "inbox":
                 inboxes[finding.worker, finding.queue] = finding.subject
+            elif finding.kind == "parent":
+                await jobs.enqueue_dependents(state.store, finding.subject)
             else:
                 await overdue.promote(state.store, finding)
         for (worker, queue), first in inboxes.items():
@@ -102,34 +126,92 @@ class _Reaper:
                 await runs.release(state.store, worker, [queue])
                 log.warning("%s: what Redis had handed to worker %s is back in its queue", queue, worker)
         self._inboxes = inboxes
+        if now >= self._merciful_until:
+            await self._sweep_on(now)
+
+    async def _sweep_on(self, now: float) -> None:
+        """Do some of a sweep that is under way, or begin one where it is time."""
+        if self._sweep is None and now >= self._next_sweep:
+            self._sweep, self._next_sweep = Sweep(self._state.store), now + _SWEEP_INTERVAL
+        for _ in range(_SWEEP_STEPS):
+            if self._sweep is None or self._state.stop is not Stop.NOT:
+                return
+            if not await self._sweep.step():
+                if self._sweep.left:
+                    log.debug("%d entries that had expired or led nowhere are out of the books", self._sweep.left)
+                self._sweep = None
 
     async def _reap(self, finding: Finding) -> None:
+        job_id, _, token = finding.subject.partition(":")
+        claimed = await self._read(finding, job_id, token)
+        error = AbandonedJobError(_loss(finding))
+        poisoned = AbandonedJobError(
+            f"{error}; that was the {MAX_LOSSES + 1}th time: the job may be what ends its workers"
+        )
         word = await overdue.reap(
             self._state.store,
             finding,
             requeue_lost=self._state.options.requeues_lost,
             most=MAX_LOSSES,
-            traceback=_traceback(_loss(finding)),
-            poisoned=_traceback(
-                f"{_loss(finding)}; that was the {MAX_LOSSES + 1}th time: the job may be what ends its workers"
-            ),
+            traceback=_traceback(error),
+            poisoned=_traceback(poisoned),
             kept=DEFAULT_FAILURE_TTL,
+            kinds=kinds_of(AbandonedJobError),
         )
         if word in _SAID:
-            job_id = finding.subject.partition(":")[0]
             text = "%s: job %s was lost with worker %s: %s"
             log.warning(
                 text, finding.queue, job_id, finding.worker or "(unknown)", _SAID[word], extra={"job_id": job_id}
             )
+        self._follow_up(claimed, word, poisoned if word == "poisoned" else error)
 
     async def _recover(self, finding: Finding) -> None:
-        text = f"a worker of RQ took the job from its queue and did not begin within {_RQ_PATIENCE:g} seconds"
+        error = AbandonedJobError(
+            f"a worker of RQ took the job from its queue and did not begin within {_RQ_PATIENCE:g} seconds"
+        )
+        claimed = await self._read(finding, finding.subject, "")
         word = await overdue.recover(
-            self._state.store, finding, patience=_RQ_PATIENCE, traceback=_traceback(text), kept=DEFAULT_FAILURE_TTL
+            self._state.store,
+            finding,
+            patience=_RQ_PATIENCE,
+            traceback=_traceback(error),
+            kept=DEFAULT_FAILURE_TTL,
+            kinds=kinds_of(AbandonedJobError),
         )
         if word in _SAID:
             extra = {"job_id": finding.subject}
-            log.warning("%s: %s (%s): %s", finding.queue, text, finding.subject, _SAID[word], extra=extra)
+            log.warning("%s: %s (%s): %s", finding.queue, error, finding.subject, _SAID[word], extra=extra)
+        self._follow_up(claimed, word, error)
+
+    async def _read(self, finding: Finding, job_id: str, token: str) -> Claimed | None:
+        """The job of a run that may be about to fail: it can be gone afterwards."""
+        try:
+            fields = await jobs.fetch(self._state.store, job_id)
+        except (AiorqError, UnicodeEncodeError) as error:
+            log.debug("%s: job %s cannot be read: %s", finding.queue, ascii(job_id), error)
+            return None
+        return Claimed(Run(finding.queue, job_id, token), fields)
+
+    def _follow_up(self, claimed: Claimed | None, word: str, error: AbandonedJobError) -> None:
+        """Do what is left to do for a job that was lost, if that made it fail."""
+        if claimed is None or word not in ("retried", "failed", "poisoned"):
+            return
+        record = JobRecord(claimed.run.job_id, check=False)
+        try:
+            record.decode(claimed.fields)
+        except AiorqError as corrupt:
+            log.debug("nothing is called for job %s: %s", claimed.run.job_id, corrupt)
+            return
+        steps = failure_steps(self._state.options, record, error)
+        if word != "retried":
+            steps += webhook_steps(record, "failed", _traceback(error))
+        if steps:
+            self._tasks.create_task(self._run_errand(claimed, steps), name=f"aiorq errand {claimed.run.job_id}")
+
+    async def _run_errand(self, claimed: Claimed, steps: Sequence[Step]) -> None:
+        extra = {"job_id": claimed.run.job_id, "queue": claimed.run.queue, "worker": self._state.options.name}
+        async with self._turns:
+            await self._errands.run(claimed, steps, extra)
 
 
 def _loss(finding: Finding) -> str:
@@ -140,6 +222,6 @@ def _loss(finding: Finding) -> str:
     return f"the job was lost with {who}{heard}: its lease ran out"
 
 
-def _traceback(text: str) -> bytes:
-    error = AbandonedJobError
-    return encode_text(f"{error.__module__}.{error.__name__}: {text}\n")
+def _traceback(error: AbandonedJobError) -> bytes:
+    kind = type(error)
+    return encode_text(f"{kind.__module__}.{kind.__name__}: {error}\n")

@@ -12,13 +12,14 @@ from typing import Final
 
 from aiorq.ending import encode_text, summarize
 from aiorq.errors import AiorqError
-from aiorq.execution.forking import ForkExecutor
-from aiorq.execution.horse import Order
+from aiorq.execution.executor import Executor
+from aiorq.execution.horse import Order, Step
 from aiorq.outcome import Lost, NotBegun, Outcome, Raised
 from aiorq.record import JobRecord
-from aiorq.serializers import Serializer, resolve_serializer
+from aiorq.retry import kinds_of
 from aiorq.store import runs
 from aiorq.store.runs import Claimed, Run
+from aiorq.worker.errands import Errands, job_steps
 from aiorq.worker.outcomes import (
     KILLED_AT_STOP,
     KILLED_ON_COMMAND,
@@ -53,18 +54,16 @@ class Runner:
     one ends, and not a round trip later. They have not begun for anybody who looks, and are put back if it takes long.
     """
 
-    def __init__(
-        self, state: State, executor: ForkExecutor, tasks: asyncio.TaskGroup, serializer: Serializer | None = None
-    ) -> None:
+    def __init__(self, state: State, executor: Executor, tasks: asyncio.TaskGroup) -> None:
         """Run for a worker.
 
         Args:
             state: of the worker.
             executor: has the processes.
             tasks: each run becomes one of them.
-            serializer: of the worker; None for pickle.
         """
-        self._recorder = Recorder(state, executor, serializer or resolve_serializer(None))
+        self._recorder = Recorder(state)
+        self._errands = Errands(state, executor)
         self._state = state
         self._executor = executor
         self._tasks = tasks
@@ -235,12 +234,24 @@ class Runner:
                 if not await self._recorder.hand_back(run, record, outcome, extra):
                     return  # the worker's end does it
             else:
-                await self._recorder.commit(state.running[number], claimed, record, outcome, seconds, extra)
+                left = await self._recorder.commit(state.running[number], claimed, record, outcome, seconds, extra)
+                if left:
+                    await self._run_errand(claimed, left, extra)
         except AiorqError as error:
             log.error("%s: the outcome of job %s is not recorded: %s", run.queue, run.job_id, error, extra=extra)
         except Exception:  # noqa: BLE001 - the other jobs go on
             log.exception("%s: the outcome of job %s is not recorded", run.queue, run.job_id, extra=extra)
         state.end(number)
+
+    async def _run_errand(self, claimed: Claimed, steps: Sequence[Step], extra: dict[str, str]) -> None:
+        """Do what is left to do for a run, in the place of a job: so there are never many more processes than those."""
+        self._state.busy += 1
+        try:
+            await self._errands.run(claimed, steps, extra)
+        finally:
+            self._state.busy -= 1
+            self._go_on()
+            self._state.notify()
 
     async def _execute(self, number: int, claimed: Claimed, record: JobRecord, extra: dict[str, str]) -> Outcome:
         run, state = claimed.run, self._state
@@ -249,12 +260,18 @@ class Runner:
         try:
             record.decode(fields)
         except AiorqError as error:
-            return Raised(summarize(error), encode_text(f"{type(error).__name__}: {error}\n"))
+            traceback = encode_text(f"{type(error).__name__}: {error}\n")
+            return Raised(summarize(error), traceback, tuple(kinds_of(type(error))))
         active = state.running[number]
         withheld = self._withhold(active)
         if withheld is not None:
             return withheld
-        log.info("%s: %s (%s)", run.queue, function_of(record), run.job_id, extra=extra)
+        again = ""
+        if record.attempt > 1:
+            again = f", attempt {record.attempt}"
+            extra["attempt"] = str(record.attempt)
+        what = record.description if state.options.log_job_description else function_of(record)
+        log.info("%s: %s (%s)%s", run.queue, what, run.job_id, again, extra=extra)
         self._beginning.add(number)
         try:
             await self._begin(number, run)
@@ -268,7 +285,8 @@ class Runner:
         active.begun = True
         self._executing.add(number)
         limit = state.options.max_memory if record.memory_limit is None else record.memory_limit
-        order = Order(number, run.job_id, run.token, timeout_of(record), claimed.fields, limit)
+        timeout, steps = timeout_of(record), job_steps(record)
+        order = Order(number, run.job_id, run.token, timeout, claimed.fields, limit, steps)
         outcome = await self._executor.execute(order)
         if isinstance(outcome, NotBegun):
             active.begun = False

@@ -9,7 +9,7 @@ nothing is lost.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from contextlib import AsyncExitStack, suppress
 from typing import Any, Final
 
@@ -48,10 +48,17 @@ class Wakeups:
                 await self._ask_to_unblock(self._queues)
         await self._stack.aclose()
 
-    async def wait(self, interrupt: asyncio.Future[Any], seconds: float | None = None) -> bool:
+    async def wait(
+        self, interrupt: asyncio.Future[Any], seconds: float | None = None, *, without: Set[str] = frozenset()
+    ) -> bool:
         """Return when a job may be there, when `interrupt` is done, or after `seconds`.
 
         When this returns no move is under way: what was handed over is in the inboxes, and nothing more comes.
+
+        Args:
+            interrupt: ends the wait.
+            seconds: None for no limit.
+            without: queues that are not waited for.
 
         Returns:
             whether something was handed over.
@@ -62,7 +69,8 @@ class Wakeups:
             StoreError: it refuses for another reason.
         """
         self._ending = False
-        moves = {asyncio.ensure_future(self._move(queue)): queue for queue in self._queues}
+        waited_for = [queue for queue in self._queues if queue not in without]
+        moves = {asyncio.ensure_future(self._move(queue)): queue for queue in waited_for}
         try:
             await asyncio.wait([*moves, interrupt], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
             await self._unblock(moves)

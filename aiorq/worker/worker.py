@@ -17,18 +17,23 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 import anyio
 from redis.asyncio import Redis
 
-from aiorq import __version__
+from aiorq import __version__, errands
+from aiorq.call import import_name
 from aiorq.errors import AiorqError
-from aiorq.execution.forking import ForkExecutor, Zygote, ZygoteError, fork_zygote
-from aiorq.execution.horse import Context
+from aiorq.execution.executor import Executor
+from aiorq.execution.forking import ForkExecutor, Zygote, fork_zygote
+from aiorq.execution.horse import Context, Hooks
 from aiorq.execution.zygote import Settings
+from aiorq.job import Job
 from aiorq.keys import Keys
 from aiorq.queue import Queue
 from aiorq.serializers import Serializer, resolve_serializer, serializer_path
@@ -36,20 +41,41 @@ from aiorq.store import runs, workers
 from aiorq.store.base import Store, store_of
 from aiorq.store.connection import describe
 from aiorq.worker.commands import obey
+from aiorq.worker.errands import Errands
 from aiorq.worker.fetch import fetch
+from aiorq.worker.info import count_workers, find_worker, find_workers, worker_keys
 from aiorq.worker.leases import Leases
-from aiorq.worker.options import STOP_GRACE, WorkerOptions, as_names, random_name
+from aiorq.worker.logs import DATE_FORMAT, LOG_FORMAT, set_up_logging
+from aiorq.worker.options import (
+    STOP_GRACE,
+    WORKER_TTL,
+    DequeueStrategy,
+    WorkerOptions,
+    as_names,
+    as_strategy,
+    hook_name,
+    random_name,
+)
 from aiorq.worker.outcomes import KILLED_AT_STOP
 from aiorq.worker.reap import look_after
 from aiorq.worker.run import Runner
 from aiorq.worker.state import State, Stop, log
 
+Hook = Callable[..., Any] | str
+"""A function at the top level of a module, sync or async, or its dotted name."""
 _SIGN_OFF: Final = (0.1, 0.3, 0.6, 1.0)
 """Seconds between attempts to sign off."""
 
 
 class Worker:
     """Takes jobs from queues and runs each in a process of its own."""
+
+    all = staticmethod(find_workers)
+    all_keys = staticmethod(worker_keys)
+    count = staticmethod(count_workers)
+    find_by_key = staticmethod(find_worker)
+
+    _forks = True
 
     def __init__(
         self,
@@ -62,7 +88,8 @@ class Worker:
         path: str | Sequence[str] = (),
         lease: float = 15.0,
         default_result_ttl: int = 500,
-        worker_ttl: int = 420,
+        worker_ttl: int | None = None,
+        default_worker_ttl: int | None = None,
         serializer: object | None = None,
         prefix: str | None = None,
         reap_interval: float | None = None,
@@ -70,8 +97,24 @@ class Worker:
         stop_grace: float = STOP_GRACE,
         shutdown_timeout: float | None = None,
         max_memory: int = 0,
+        exception_handlers: Hook | Sequence[Hook] | None = None,
+        disable_default_exception_handler: bool = False,
+        work_horse_killed_handler: Hook | None = None,
+        on_start: Hook | None = None,
+        on_stop: Hook | None = None,
+        before_job: Hook | None = None,
+        after_job: Hook | None = None,
+        job_class: type[Job[Any]] | str | None = None,
+        queue_class: type[Queue] | str | None = None,
+        log_job_description: bool = False,
+        maintenance_interval: int | None = None,  # noqa: ARG002 - RQ's parameter
+        job_monitoring_interval: int | None = None,  # noqa: ARG002 - RQ's parameter
     ) -> None:
         """Describe a worker; `work` or `run` starts it.
+
+        Handlers and hooks are functions, sync or `async def`, at the top level of a module, or dotted names. They are
+        imported and called where jobs run, never in the worker's own process; those of the script that was started are
+        there if the worker is started with `run`, outside of threads and event loops.
 
         Args:
             queues: names or queue objects; a job of the first is always taken before one of the second, and so on.
@@ -82,7 +125,8 @@ class Worker:
             path: folders to search for modules before all others.
             lease: seconds, 1 to 600, after which the jobs of this worker are taken from it if it is not heard of.
             default_result_ttl: seconds that finished jobs are kept which do not say so themselves; -1 for ever.
-            worker_ttl: seconds without a heartbeat after which the worker counts as dead.
+            worker_ttl: seconds without a heartbeat after which the worker counts as dead; None for 420.
+            default_worker_ttl: RQ's former name for it.
             serializer: that of the queues; None for that of the first queue object, else pickle.
             prefix: of all keys; None for the environment's.
             reap_interval: seconds between two looks for jobs whose workers are gone, on all queues; None for 2, or half
@@ -93,10 +137,30 @@ class Worker:
             shutdown_timeout: seconds that jobs may go on once the worker is to end; then they are killed and put back.
                 None for as long as they take.
             max_memory: bytes of data that the process of a job may have which does not say so itself; 0 for no limit.
+            exception_handlers: called one after the other when an attempt has failed, after the job's `on_failure`,
+                with `(job, type, value, traceback)`; one that returns something false other than None is the last.
+                They have 60 seconds each. What they raise is logged.
+            disable_default_exception_handler: jobs that fail are not put into the registry of failed ones.
+            work_horse_killed_handler: called with `(job, pid, wait status, usage)` when the process of a job ended
+                without an outcome, in another process; `usage` is a `resource.struct_rusage` with the memory in KiB.
+                What is not known is None.
+            on_start: called without arguments once when a process that runs jobs begins; with one process for each job
+                that is before each. If it raises, the job fails.
+            on_stop: the same at its end, if `on_start` went well; it has 60 seconds. What it raises is logged.
+            before_job: called with the job before its function, within the job's timeout. If it raises, the job fails.
+            after_job: called with the job and with the exception that it failed with, or None, after all callbacks, if
+                `before_job` went well; it has 60 seconds. What it raises is logged.
+            job_class: what `get_current_job` and callbacks give: a subclass of `Job`, or its dotted name.
+            queue_class: what `queues` gives for names: a subclass of `Queue`, or its dotted name.
+            log_job_description: log the descriptions of jobs as they begin. As they hold the arguments, which may be
+                secrets, this is off unless it is asked for; otherwise the log has the names of functions.
+            maintenance_interval: accepted as in RQ: what is overdue is looked for all the time (`reap_interval`).
+            job_monitoring_interval: accepted as in RQ: leases are renewed several times within each (`lease`).
 
         Raises:
-            ValueError: a setting out of range, a queue named twice, a serializer that is unknown, or that the processes
-                which run jobs could not find by its name.
+            TypeError: a handler or hook that is no function.
+            ValueError: a setting out of range, a queue named twice, a serializer, a handler or a hook that is unknown,
+                or that the processes which run jobs could not find by its name.
         """
         given: list[Queue | str] = [queues] if isinstance(queues, (str, Queue)) else list(queues)
         objects = [queue for queue in given if isinstance(queue, Queue)]
@@ -106,7 +170,7 @@ class Worker:
             name=random_name() if name is None else name,
             concurrency=concurrency,
             lease=lease,
-            worker_ttl=worker_ttl,
+            worker_ttl=worker_ttl or default_worker_ttl or WORKER_TTL,
             default_result_ttl=default_result_ttl,
             preload=as_names(preload),
             path=as_names(path),
@@ -115,7 +179,22 @@ class Worker:
             stop_grace=stop_grace,
             shutdown_timeout=shutdown_timeout,
             max_memory=max_memory,
+            hooks=Hooks(
+                on_start=hook_name(on_start, "on_start"),
+                before_job=hook_name(before_job, "before_job"),
+                after_job=hook_name(after_job, "after_job"),
+                on_stop=hook_name(on_stop, "on_stop"),
+                work_horse_killed_handler=hook_name(work_horse_killed_handler, "work_horse_killed_handler"),
+                job_class="" if job_class is Job else hook_name(job_class, "job_class"),
+            ),
+            lists_failures=not disable_default_exception_handler,
+            log_job_description=log_job_description,
         )
+        self._handlers: list[Hook] = []
+        for handler in _as_hooks(exception_handlers):
+            self.push_exc_handler(handler)
+        self._given = given
+        self._job_class, self._queue_class = job_class, queue_class
         self.serializer = resolve_serializer(serializer) if serializer or first is None else first.serializer
         self._connection = connection if connection is not None or first is None else first._connection
         self._prefix = prefix if prefix is not None or first is None else first._prefix
@@ -125,7 +204,7 @@ class Worker:
         self._state: State | None = None
         self._requested = Stop.NOT
         self._signals = 0
-        self._failure: ZygoteError | None = None
+        self._failure: AiorqError | None = None
         self.restart_requested = False
         """Whether SIGHUP came: the worker ends as at a first SIGTERM, and whoever started it is to start it anew."""
 
@@ -133,6 +212,47 @@ class Worker:
     def name(self) -> str:
         """The worker's name."""
         return self.options.name
+
+    @property
+    def queues(self) -> list[Queue]:
+        """The queues, in the order that they were given in."""
+        kind: Any = import_name(self._queue_class) if isinstance(self._queue_class, str) else self._queue_class or Queue
+        settings = {"job_class": self._job_class, "serializer": self.serializer, "prefix": self._prefix}
+        return [
+            queue if isinstance(queue, Queue) else kind(queue, self._connection, **settings) for queue in self._given
+        ]
+
+    def queue_names(self) -> list[str]:
+        """The names of the queues."""
+        return list(self.options.queues)
+
+    def queue_keys(self) -> list[str]:
+        """The keys of the queues' lists."""
+        keys = Keys(self._prefix)
+        return [keys.queue(name) for name in self.options.queues]
+
+    def push_exc_handler(self, handler: Hook) -> None:
+        """Call one more exception handler, after those that there are; for a worker that has not started yet.
+
+        Raises:
+            TypeError, ValueError: as for `exception_handlers`.
+        """
+        names = (*self.options.hooks.exception_handlers, hook_name(handler, "exception_handlers"))
+        self._set_handlers(names)
+        self._handlers.append(handler)
+
+    def pop_exc_handler(self) -> Hook:
+        """Take back the exception handler that was added last.
+
+        Raises:
+            IndexError: there is none.
+        """
+        handler = self._handlers.pop()
+        self._set_handlers(self.options.hooks.exception_handlers[:-1])
+        return handler
+
+    def _set_handlers(self, names: tuple[str, ...]) -> None:
+        self.options = replace(self.options, hooks=self.options.hooks._replace(exception_handlers=names))
 
     @property
     def cold(self) -> bool:
@@ -146,6 +266,11 @@ class Worker:
         max_idle_time: float | None = None,
         *,
         fork: bool = True,
+        dequeue_strategy: DequeueStrategy | str = DequeueStrategy.DEFAULT,
+        with_scheduler: bool = False,
+        logging_level: str | int | None = None,
+        date_format: str = DATE_FORMAT,
+        log_format: str = LOG_FORMAT,
     ) -> bool:
         """Work until told to stop, in an event loop of its own: the way for scripts. SIGINT, SIGTERM and SIGHUP end it.
 
@@ -157,20 +282,37 @@ class Worker:
             max_jobs: end after that many jobs.
             max_idle_time: end after that many seconds without a job.
             fork: False to import modules afresh in the process that forks jobs (and `preload` only).
+            dequeue_strategy: as for `work`.
+            with_scheduler: as for `work`.
+            logging_level: log to the terminal from this level on, unless a handler is set up already; None to leave
+                logging alone.
+            date_format: of times in that log.
+            log_format: of its lines.
 
         Returns:
             whether any job ran.
         """
         _check_limits(max_jobs, max_idle_time)
-        zygote = fork_zygote() if fork else None
+        as_strategy(dequeue_strategy)
+        if logging_level is not None:
+            set_up_logging(logging_level, date_format, log_format)
+        zygote = fork_zygote() if fork and self._forks else None
 
         async def main() -> bool:
             try:
-                return await self.work(burst, max_jobs, max_idle_time, handle_signals=True, _zygote=zygote)
+                return await self.work(
+                    burst,
+                    max_jobs,
+                    max_idle_time,
+                    handle_signals=True,
+                    dequeue_strategy=dequeue_strategy,
+                    with_scheduler=with_scheduler,
+                    _zygote=zygote,
+                )
             finally:  # no connection outlives the event loop
                 await store_of(self._connection, self._prefix).connection.aclose()
 
-        return anyio.run(main, backend_options={"use_uvloop": True})
+        return self._run_in_loop(main)
 
     async def work(
         self,
@@ -179,6 +321,8 @@ class Worker:
         max_idle_time: float | None = None,
         *,
         handle_signals: bool = False,
+        dequeue_strategy: DequeueStrategy | str = DequeueStrategy.DEFAULT,
+        with_scheduler: bool = False,
         _zygote: Zygote | None = None,
     ) -> bool:
         """Work until told to stop, in the running event loop.
@@ -189,11 +333,16 @@ class Worker:
             max_idle_time: end after that many seconds without a job.
             handle_signals: end at SIGINT and SIGTERM: warm at the first, cold at the second; and warm at SIGHUP, with
                 `restart_requested` set. Main thread only.
+            dequeue_strategy: `default` for the queues in strict order; `round_robin` for one after the other, the one
+                that was served last at the end; `random` for any. Of several jobs that are taken at once, the last two
+                take one from each queue in turn.
+            with_scheduler: accepted as in RQ: every worker does what RQ's scheduler does.
 
         Returns:
             whether any job ran.
 
         Raises:
+            ValueError: an unknown strategy, or a limit out of range.
             WorkerExistsError: a live worker has the same name.
             ZygoteError: a module cannot be preloaded; or aiorq was upgraded on the disk, and the process that forks
                 jobs, which died, cannot be started anew: the worker has ended in order, and is to be started again.
@@ -201,12 +350,15 @@ class Worker:
             RuntimeError: this worker works already.
         """
         _check_limits(max_jobs, max_idle_time)
+        strategy = as_strategy(dequeue_strategy)
         if self._state is not None:
             raise RuntimeError(f"worker {self.name} works already")
+        if with_scheduler:
+            log.info("with_scheduler is not needed: every worker enqueues what is due")
         store = store_of(self._connection, self._prefix)
         state = self._state = State(self.options, store)
         state.request_stop(self._requested)
-        executor = ForkExecutor(self._settings(store), _zygote)
+        executor = self._make_executor(store, _zygote)
         with ExitStack() as signals:
             if handle_signals:
                 self._handle_signals(signals)
@@ -217,7 +369,17 @@ class Worker:
                 except AiorqError:
                     entered = False
                     raise
-                await self._supervise(state, executor, burst, max_jobs, max_idle_time)
+                await self._supervise(
+                    state,
+                    executor,
+                    partial(
+                        fetch,
+                        burst=burst,
+                        max_jobs=max_jobs,
+                        max_idle_time=max_idle_time,
+                        strategy=strategy,
+                    ),
+                )
             finally:
                 with anyio.CancelScope(shield=True):
                     await executor.close()
@@ -235,30 +397,44 @@ class Worker:
         if self._state is not None:
             self._state.request_stop(self._requested)
 
+    def _make_executor(self, store: Store, zygote: Zygote | None) -> Executor:
+        return ForkExecutor(self._settings(store), zygote)
+
+    def _run_in_loop(self, main: Callable[[], Awaitable[bool]]) -> bool:
+        return anyio.run(main, backend_options={"use_uvloop": True})
+
     def _settings(self, store: Store) -> Settings:
-        context = Context(self.name, self._serializer_path, store.keys.prefix, describe(store.connection))
+        context = Context(
+            self.name,
+            self._serializer_path,
+            store.keys.prefix,
+            describe(store.connection),
+            errands.NAME,
+            self.options.hooks,
+        )
         return Settings(context, list(self.options.path), list(self.options.preload))
 
     async def _supervise(
-        self, state: State, executor: ForkExecutor, burst: bool, max_jobs: int | None, max_idle_time: float | None
+        self, state: State, executor: Executor, take_jobs: Callable[[State, Runner], Awaitable[None]]
     ) -> None:
         if not await self._start(state, executor):
             return
         self._greet(state.store)
         async with asyncio.TaskGroup() as group:
             async with asyncio.TaskGroup() as running:
-                runner = Runner(state, executor, running, self.serializer)
+                runner = Runner(state, executor, running)
                 leases = Leases(state, runner, self._boot, lambda: self._register(state))
                 duties = {
                     "leases": leases.keep(),
                     "fence": leases.fence(),
                     "commands": obey(state, runner, leases),
-                    "reaper": look_after(state),
+                    "reaper": look_after(state, Errands(state, executor), running),
                     "end": self._end_runs(state, runner),
+                    "shutdown": self._show_shutdown(state),
                     "executor": self._end_if_broken(state, executor),
                 }
                 tasks = [group.create_task(duty, name=f"aiorq {name}") for name, duty in duties.items()]
-                await fetch(state, runner, burst=burst, max_jobs=max_jobs, max_idle_time=max_idle_time)
+                await take_jobs(state, runner)
                 if state.running:
                     waiting = "waiting for %d jobs to end; a second signal kills them and puts them back"
                     log.info(waiting, len(state.running))
@@ -268,7 +444,7 @@ class Worker:
             raise self._failure
 
     @staticmethod
-    async def _start(state: State, executor: ForkExecutor) -> bool:
+    async def _start(state: State, executor: Executor) -> bool:
         """Start what runs jobs; False when the worker is told to stop before the modules are imported."""
         starting = asyncio.ensure_future(executor.start())
         stopping = asyncio.ensure_future(state.pause(None))
@@ -282,10 +458,19 @@ class Worker:
             stopping.cancel()
             await asyncio.wait([starting, stopping])
 
-    async def _end_if_broken(self, state: State, executor: ForkExecutor) -> None:
+    async def _end_if_broken(self, state: State, executor: Executor) -> None:
         self._failure = await executor.broken()
         log.error("%s; the worker ends", self._failure)
         state.request_stop(Stop.WARM)
+
+    @staticmethod
+    async def _show_shutdown(state: State) -> None:
+        """Show that the worker is to end, where jobs keep it from that."""
+        await state.pause(None)
+        if state.running:
+            name = state.options.name
+            with suppress(AiorqError):
+                await state.persist(lambda: workers.show_shutdown(state.store, name), "show the shutdown")
 
     @staticmethod
     async def _end_runs(state: State, runner: Runner) -> None:
@@ -363,11 +548,23 @@ class Worker:
         self.request_stop(cold)
 
 
+class SpawnWorker(Worker):
+    """A `Worker` whose jobs inherit nothing of this process: theirs come from a fresh interpreter (RQ's name)."""
+
+    _forks = False
+
+
 def _check_limits(max_jobs: int | None, max_idle_time: float | None) -> None:
     if max_jobs is not None and max_jobs < 1:
         raise ValueError(f"max_jobs must be at least 1, not {max_jobs}")
     if max_idle_time is not None and not max_idle_time > 0:
         raise ValueError(f"max_idle_time must be more than 0 seconds, not {max_idle_time}")
+
+
+def _as_hooks(hooks: Hook | Sequence[Hook] | None) -> list[Hook]:
+    if hooks is None:
+        return []
+    return [hooks] if isinstance(hooks, str) or callable(hooks) else list(hooks)
 
 
 def _path_of(serializer: Serializer) -> str:

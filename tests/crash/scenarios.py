@@ -26,6 +26,11 @@ TIMED: Final = {
     "renew": 2,
     # By time, ten times a second: the first one is waited for.
     "overdue": 1,
+    # Once a minute, in steps of which each is whole: what one does not take out, the next one does.
+    "SSCAN": 0,
+    "sweep": 0,
+    "sweep_group": 0,
+    "sweep_limit": 0,
     # For each connection, of which there are more or fewer.
     "CLIENT SETINFO": 2,
     "SELECT": 1,

@@ -373,6 +373,7 @@ async def runs_that_never_expire(ward: Ward) -> None:
 async def own_key_that_never_expires(ward: Ward) -> None:
     await ward.client.set("rq:aiorq:ended:token", 1)
     await ward.client.hset("rq:aiorq:dropped", "default", 1)  # has a field for each queue
+    await ward.client.hset("rq:aiorq:paused", "default", "{}")
 
 
 @case(("I15", "kept for ever", "warning"), a="queue:default", cured=False)

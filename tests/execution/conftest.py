@@ -16,8 +16,8 @@ import pytest
 from aiorq.call import Call, encode_call
 from aiorq.execution.forking import ForkExecutor, Zygote
 from aiorq.execution.horse import Context, Order
-from aiorq.outcome import Lost, Outcome, Raised, Returned
 from aiorq.execution.zygote import Settings
+from aiorq.outcome import Lost, Outcome, Raised, Returned
 from aiorq.record import decode_traceback
 from aiorq.serializers import PickleSerializer
 from tests.execution.processes import Fifo, Process
@@ -57,14 +57,15 @@ class Executor:
         assert self.inner.zygote_pid is not None
         return self.inner.zygote_pid
 
-    def order(self, function: str, *args: Any, timeout: int = 30, memory_limit: int = 0) -> Order:
+    def order(self, function: str, *args: Any, timeout: int = 30, memory_limit: int = 0, **kwargs: Any) -> Order:
         """What the zygote is asked for."""
-        data = encode_call(Call(function, None, args, {}), PickleSerializer())
+        data = encode_call(Call(function, None, args, kwargs), PickleSerializer())
         return Order(self.inner.next_number(), "a-job", "an-execution", timeout, {b"data": data}, memory_limit)
 
-    async def run(self, function: str, *args: Any, timeout: int = 30, memory_limit: int = 0) -> Outcome:
+    async def run(self, function: str, *args: Any, timeout: int = 30, memory_limit: int = 0, **kwargs: Any) -> Outcome:
         """Run a function and say how it ended."""
-        return await self.inner.execute(self.order(function, *args, timeout=timeout, memory_limit=memory_limit))
+        order = self.order(function, *args, timeout=timeout, memory_limit=memory_limit, **kwargs)
+        return await self.inner.execute(order)
 
     def start(self, function: str, *args: Any, timeout: int = 30) -> asyncio.Task[Outcome]:
         """Begin to run a function."""

@@ -1,8 +1,9 @@
-"""The real rq beside aiorq: its client, its command line, and two databases for comparing what both leave behind."""
+"""The real rq beside aiorq: its client, its command line, and two prefixes for comparing what both leave behind."""
 
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -19,6 +20,7 @@ from redis.asyncio import Redis
 
 from aiorq import Queue, Worker, connect
 from aiorq.server import EmbeddedServer
+from tests.interop.snapshot import Snapshot, take
 
 LIMIT = 50.0
 """Seconds after which a command is killed: less than the limit of a test, so that the test can say what it printed."""
@@ -84,21 +86,26 @@ class Gate:
                 return
 
 
-class Database(NamedTuple):
-    """One of two empty databases on the server of the tests."""
+class Side(NamedTuple):
+    """One of the two libraries that are compared, each with a prefix of its own."""
 
     url: str
     client: redis.Redis
+    prefix: str
+
+    def take(self, serializer: Any = pickle) -> Snapshot:
+        """What its keys hold."""
+        return take(self.client, serializer, self.prefix)
 
 
 class Pair(NamedTuple):
-    """Two databases: one for rq, one for aiorq."""
+    """Two prefixes of one database: one for rq, whose rate limits want it to be `rq`, one for aiorq."""
 
-    theirs: Database
-    ours: Database
+    theirs: Side
+    ours: Side
 
     def rq_queue(self, name: str = "default") -> rq.Queue:
-        """RQ's queue in its database."""
+        """RQ's queue."""
         return rq.Queue(name, connection=self.theirs.client)
 
 
@@ -159,24 +166,23 @@ def make_gate(tmp_path: Path) -> Iterator[Callable[[], Gate]]:
 
 @pytest.fixture(scope="module")
 def pair(server: EmbeddedServer) -> Iterator[Pair]:
-    """Two databases, empty when the module begins."""
-    with redis.Redis.from_url(f"{server.url}?db=1") as theirs, redis.Redis.from_url(f"{server.url}?db=2") as ours:
-        theirs.flushdb()
-        ours.flushdb()
-        yield Pair(Database(f"{server.url}?db=1", theirs), Database(f"{server.url}?db=2", ours))
+    """Two prefixes of a database that is empty when the module begins."""
+    url = f"{server.url}?db=1"
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()
+        yield Pair(Side(url, client, "rq"), Side(url, client, "ours"))
 
 
 @pytest.fixture
 def empty_pair(pair: Pair) -> Pair:
-    """Two empty databases."""
-    pair.theirs.client.flushdb()
+    """Two prefixes of an empty database."""
     pair.ours.client.flushdb()
     return pair
 
 
 @pytest.fixture
 async def our_queue(empty_pair: Pair) -> AsyncIterator[Queue]:
-    """The queue of aiorq's database."""
+    """The queue under aiorq's prefix."""
     made = connect(empty_pair.ours.url)
-    yield Queue(connection=made)
+    yield Queue(connection=made, prefix=empty_pair.ours.prefix)
     await made.aclose()

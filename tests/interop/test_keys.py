@@ -1,4 +1,4 @@
-"""What aiorq leaves in Redis equals what rq leaves, key by key: the same calls on two databases, then a comparison.
+"""What aiorq leaves in Redis equals what rq leaves, key by key: the same calls under two prefixes, then a comparison.
 
 To add a scenario that ends, add a row to `ENDED`. A difference that is meant gets a row in the table of allowed ones,
 with its reason; a row that covers nothing fails.
@@ -20,7 +20,7 @@ import rq
 from aiorq import Queue, Worker, __version__, connect
 from tests.interop.callables import callables
 from tests.interop.conftest import Command, Gate, Pair
-from tests.interop.snapshot import Allowed, Snapshot, compare, of_job, of_worker, take, unexplained, unused
+from tests.interop.snapshot import Allowed, Snapshot, compare, of_job, of_worker, unexplained, unused
 
 YEAR = 31_536_000.0
 LEASE = 15.0
@@ -126,10 +126,10 @@ async def ended(anyio_backend: str, pair: Pair, jobs: ModuleType) -> tuple[Snaps
     await Command("rq.cli", pair.theirs.url, path).work("--name", WORKER, *ENDED)
     client = connect(pair.ours.url)
     for name, call in ENDED.items():
-        await call.on(Queue(name, client), job_id=name)
-    await Worker(list(ENDED), WORKER, client, path=path).work(burst=True)
+        await call.on(Queue(name, client, prefix=pair.ours.prefix), job_id=name)
+    await Worker(list(ENDED), WORKER, client, path=path, prefix=pair.ours.prefix).work(burst=True)
     await client.aclose()
-    return take(pair.theirs.client), take(pair.ours.client)
+    return pair.theirs.take(), pair.ours.take()
 
 
 @pytest.mark.parametrize("name", ENDED)
@@ -186,13 +186,13 @@ async def test_started(
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(partial(rq_command.work, "--name", WORKER, url=empty_pair.theirs.url))
         await gate.reached()
-        theirs = take(empty_pair.theirs.client)
+        theirs = empty_pair.theirs.take()
         await gate.open()
     await call.on(our_queue)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(partial(Worker(our_queue, WORKER, path=jobs_path).work, burst=True))
         await gate.reached()
-        ours = take(empty_pair.ours.client)
+        ours = empty_pair.ours.take()
         await gate.open()
     assert unexplained(theirs, ours, ALLOWED_WHILE_IT_RUNS) == []
     assert unused(theirs, ours, ALLOWED_WHILE_IT_RUNS) == []
@@ -229,7 +229,7 @@ async def test_queued(name: str, empty_pair: Pair, our_queue: Queue) -> None:
     for call in QUEUED[name]:
         call.on(empty_pair.rq_queue())
         await call.on(our_queue)
-    theirs, ours = take(empty_pair.theirs.client), take(empty_pair.ours.client)
+    theirs, ours = empty_pair.theirs.take(), empty_pair.ours.take()
     allowed = ALLOWED_IN_THE_QUEUE.get(name, [])
     assert unexplained(theirs, ours, allowed) == []
     assert unused(theirs, ours, allowed) == []
@@ -238,8 +238,8 @@ async def test_queued(name: str, empty_pair: Pair, our_queue: Queue) -> None:
 async def test_queued_json(empty_pair: Pair, our_queue: Queue) -> None:
     call = Call("jobs.echo", (1, [2]), {"job_id": "an-id", "key": None, "meta": {"a": 1}})
     call.on(rq.Queue(connection=empty_pair.theirs.client, serializer="json"))
-    await call.on(Queue(connection=our_queue.connection, serializer="json"))
-    assert compare(take(empty_pair.theirs.client, json), take(empty_pair.ours.client, json)) == []
+    await call.on(Queue(connection=our_queue.connection, serializer="json", prefix=empty_pair.ours.prefix))
+    assert compare(empty_pair.theirs.take(json), empty_pair.ours.take(json)) == []
 
 
 async def test_queued_many(empty_pair: Pair, our_queue: Queue) -> None:
@@ -247,7 +247,7 @@ async def test_queued_many(empty_pair: Pair, our_queue: Queue) -> None:
     options += [{"job_id": "front", "at_front": True, "description": "text"}]
     empty_pair.rq_queue().enqueue_many([rq.Queue.prepare_data("jobs.add", (1,), **each) for each in options])
     await our_queue.enqueue_many([Queue.prepare_data("jobs.add", (1,), **each) for each in options])
-    assert compare(take(empty_pair.theirs.client), take(empty_pair.ours.client)) == []
+    assert compare(empty_pair.theirs.take(), empty_pair.ours.take()) == []
 
 
 async def test_payloads_are_the_same_bytes(empty_pair: Pair, our_queue: Queue, jobs: ModuleType) -> None:
@@ -257,7 +257,7 @@ async def test_payloads_are_the_same_bytes(empty_pair: Pair, our_queue: Queue, j
         await our_queue.enqueue(form, "you", job_id=str(number), meta={"form": number})
     for number, name in enumerate(forms):
         for field in ("data", "meta", "description"):
-            theirs, ours = (database.client.hget(f"rq:job:{number}", field) for database in empty_pair)
+            theirs, ours = (side.client.hget(f"{side.prefix}:job:{number}", field) for side in empty_pair)
             assert theirs == ours, (name, field)
 
 
@@ -282,6 +282,6 @@ async def test_queued_again_after_the_end(
     await Worker(our_queue, WORKER, path=jobs_path).work(burst=True)
     second.on(empty_pair.rq_queue())
     await second.on(our_queue)
-    theirs, ours = take(empty_pair.theirs.client), take(empty_pair.ours.client)
+    theirs, ours = empty_pair.theirs.take(), empty_pair.ours.take()
     assert unexplained(theirs, ours, ALLOWED_IN_A_NEW_LIFE) == []
     assert unused(theirs, ours, ALLOWED_IN_A_NEW_LIFE) == []

@@ -1,127 +1,75 @@
-"""What must be in Redis, without Redis: every script as a method on a few dicts.
-
-Seconds are counted from the beginning of an example. A `picture` is all keys with the part of their content that the
-model knows, and the second of their expiry; `sight.py` gives the same of the server.
-"""
+"""What must be in Redis, without Redis: every script as a method on a few dicts."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from collections.abc import Collection, Sequence
+from typing import Final
 
+from tests.model.shelf import Entry, Fields, Job, Picture, Run, Shelf
 from tests.scripts.conftest import NOON
 
-Picture: TypeAlias = dict[str, tuple[Any, int | None]]
-YEAR = 31_536_000
-MOST_LOSSES = 1
+__all__ = ["MANY_DEPENDENTS", "MANY_PARENTS", "MOST_LOSSES", "YEAR", "Entry", "Fields", "Job", "Model", "Picture"]
+
+YEAR: Final = 31_536_000
+DAY: Final = 86_400
+MOST_LOSSES: Final = 1
+MANY_DEPENDENTS: Final = 2
+"""More dependents than these are set apart when a job ends; in earnest they are a hundred."""
+MANY_PARENTS: Final = 1
+"""Of a job that waits for more than these they are kept in a list of their own; in earnest they are 16."""
+_WAITING: Final = frozenset({"queued", "deferred", "scheduled", "rate_limited", "started"})
 
 
-@dataclass
-class Entry:
-    """A key that is neither a job nor a run."""
+class Model(Shelf):
+    # Keys of a job
 
-    value: Any
-    expires: int | None = None
+    def expire_job(self, job_id: str, seconds: int) -> None:
+        self.jobs[job_id].expires = self.now + seconds
+        for key in (f"job:{job_id}:dependents", f"job::{job_id}:dependencies", f"aiorq:attempts:{job_id}"):
+            self.expire(key, seconds)
 
+    def keep_job(self, job_id: str, seconds: int) -> None:
+        self.jobs[job_id].expires = self.after(seconds)
+        for key in (
+            f"job:{job_id}:dependents",
+            f"job::{job_id}:dependencies",
+            f"aiorq:attempts:{job_id}",
+            f"results:{job_id}",
+        ):
+            if key in self.keys:
+                self.keys[key].expires = self.after(seconds)
 
-@dataclass(kw_only=True)
-class Job:
-    queue: str
-    nonce: str
-    waits: int | None = None
-    """Seconds that it may wait (`ttl`)."""
-    kept: int | None = None
-    """Seconds that it is kept after a failure (`failure_ttl`)."""
-    retries: int | None = None
-    asked: int | None = None
-    """How many retries there were at first, once one was used."""
-    intervals: list[int] = field(default_factory=list)
-    first_on_retry: bool = False
-    first: bool | None = None
-    on_lost: str | None = None
-    losses: int | None = None
-    status: str = "queued"
-    worker: str = ""
-    held: str | None = None
-    """The token of the claim whose run has not begun."""
-    expires: int | None = None
+    def wait(self, job_id: str) -> None:
+        """Its time to wait begins now."""
+        seconds = self.jobs[job_id].waits
+        if seconds is not None:
+            self.expire_job(job_id, seconds)
+            results = self.keys.get(f"results:{job_id}")
+            if results is not None and (results.expires is None or results.expires > self.now + seconds):
+                results.expires = self.now + seconds
 
+    def delete_job(self, job_id: str) -> None:
+        job = self.jobs.pop(job_id, None)
+        if job is not None and job.group:
+            self.at(f"group:{job.group}", set).discard(job_id)
+        for key in (
+            f"job:{job_id}:dependents",
+            f"job::{job_id}:dependencies",
+            f"results:{job_id}",
+            f"aiorq:attempts:{job_id}",
+            f"aiorq:waits:{job_id}",
+        ):
+            self.drop(key)
 
-@dataclass
-class Run:
-    job_id: str
-    queue: str
-    worker: str
-    on_lost: str
-    books: int | None
-    """Second at which the keys of the execution expire; None once they did."""
+    def push(self, job_id: str, *, first: bool) -> None:
+        job = self.jobs[job_id]
+        queue = self.at(f"queue:{job.queue}", list)
+        queue.insert(0 if first else len(queue), job_id)
+        job.status = "queued"
 
-
-class Model:
-    def __init__(self) -> None:
-        self.now = 0
-        self.jobs: dict[str, Job] = {}
-        self.runs: dict[str, Run] = {}
-        self.keys: dict[str, Entry] = {}
-        self.reaped: set[str] = set()
-        """The runs whose jobs the reaper has failed for good."""
-
-    # Keys
-
-    @property
-    def moment(self) -> float:
-        return NOON + self.now
-
-    def at(self, key: str, kind: type) -> Any:
-        """The value of a key, made where it is missing; one that is empty counts as missing."""
-        entry = self.keys.get(key)
-        if entry is None or not entry.value:
-            entry = self.keys[key] = Entry(kind())
-        return entry.value
-
-    def has(self, key: str) -> bool:
-        return key in self.keys and bool(self.keys[key].value)
-
-    def expire(self, key: str, seconds: int) -> None:
-        if self.has(key):
-            self.keys[key].expires = self.now + seconds
-
-    def after(self, seconds: int) -> int | None:
-        return self.now + seconds if seconds > 0 else None
-
-    def set_clock(self, now: int) -> None:
-        self.now = now
-        for key in [key for key, entry in self.keys.items() if entry.expires is not None and entry.expires <= now]:
-            del self.keys[key]
-        for job_id in [job_id for job_id, job in self.jobs.items() if job.expires is not None and job.expires <= now]:
-            del self.jobs[job_id]
-        for run in self.runs.values():
-            if run.books is not None and run.books <= now:
-                run.books, run.on_lost = None, ""
-
-    def picture(self) -> Picture:
-        seen: Picture = {key: (entry.value, entry.expires) for key, entry in self.keys.items() if entry.value}
-        for job_id, job in self.jobs.items():
-            fields = (
-                job.status,
-                job.queue,
-                job.worker,
-                job.nonce,
-                job.retries,
-                job.asked,
-                job.losses,
-                job.held,
-            )
-            seen[f"job:{job_id}"] = fields, job.expires
-        for token, run in self.runs.items():
-            if run.books is not None:
-                seen[f"execution:{run.job_id}:{token}"] = (run.worker, run.on_lost), run.books
-                seen[f"executions:{run.job_id}"] = {token: NOON + run.books}, run.books
-        return seen
-
-    # What scripts have in common
+    # Runs
 
     def token_of(self, job_id: str) -> str | None:
         return next((token for token, run in self.runs.items() if run.job_id == job_id), None)
@@ -130,9 +78,12 @@ class Model:
         token = self.token_of(job_id)
         return token is not None and self.runs[token].books is not None
 
-    def wait(self, job: Job) -> None:
-        if job.waits is not None:
-            job.expires = self.now + job.waits
+    def enter_run(self, job_id: str, token: str, worker: str, lease: int, on_lost: str) -> None:
+        queue = self.jobs[job_id].queue
+        self.runs[token] = Run(job_id, queue, worker, on_lost, self.now + lease + 60)
+        self.at(f"wip:{queue}", dict)[f"{job_id}:{token}"] = self.moment + lease
+        if worker:
+            self.at(f"worker:{worker}:executions", set).add(f"{job_id}:{token}")
 
     def end_run(self, token: str, worker: str, word: str) -> None:
         run = self.runs.pop(token)
@@ -145,34 +96,11 @@ class Model:
             self.at(f"aiorq:answer:{token}", list).append(word)
             self.expire(f"aiorq:answer:{token}", 60)
 
-    def leave_place(self, job_id: str, word: str) -> None:
-        job = self.jobs[job_id]
-        if job.status == "queued":
-            queue = self.at(f"queue:{job.queue}", list)
-            if job_id in queue:
-                queue.remove(job_id)
-        elif job.status == "started":
-            token = self.token_of(job_id)
-            if token is not None:
-                self.end_run(token, job.worker, word)
-        else:
-            kind = "failed" if job.status == "stopped" else job.status
-            self.at(f"{kind}:{job.queue}", dict).pop(job_id, None)
-
-    def delete_job(self, job_id: str) -> None:
-        del self.jobs[job_id]
-        self.keys.pop(f"results:{job_id}", None)
-
-    def give_back(self, worker: str, queue: str) -> None:
-        inbox = self.at(f"aiorq:inbox:{worker}:{queue}", list)
-        self.at(f"queue:{queue}", list)[:0] = inbox
-        inbox.clear()
-
     def put_back(self, job_id: str) -> None:
         job = self.jobs[job_id]
-        self.at(f"queue:{job.queue}", list).insert(0, job_id)
-        job.status, job.worker, job.held = "queued", "", None
-        self.wait(job)
+        self.push(job_id, first=True)
+        job.worker, job.held = "", None
+        self.wait(job_id)
 
     def idle(self, worker: str) -> None:
         if self.has(f"worker:{worker}") and not self.has(f"worker:{worker}:executions"):
@@ -182,66 +110,296 @@ class Model:
         """How a run ended that left no outcome, while that is remembered. An outcome is told by its text."""
         return str(self.keys[f"aiorq:ended:{token}"].value) if self.has(f"aiorq:ended:{token}") else None
 
-    def retry(self, job_id: str) -> str | None:
+    def remember(self, token: str, word: str) -> None:
+        self.keys[f"aiorq:ended:{token}"] = Entry(word, self.now + 60)
+
+    def record_result(self, job_id: str, token: str, number: str, ttl: int) -> None:
+        self.at(f"results:{job_id}", list).append((number, token))
+        self.keys[f"results:{job_id}"].expires = self.after(ttl)
+
+    def note_attempt(self, job_id: str, token: str, how: str) -> None:
         job = self.jobs[job_id]
-        if not job.retries:
+        job.attempts = (job.attempts or 0) + 1
+        self.at(f"aiorq:attempts:{job_id}", list).append((job.attempts, how, token))
+        self.keys[f"aiorq:attempts:{job_id}"].expires = self.now + YEAR if job.expires is None else job.expires
+
+    def forget_attempts(self, job_id: str) -> None:
+        self.jobs[job_id].attempts = None
+        self.drop(f"aiorq:attempts:{job_id}")
+
+    # Places
+
+    def place_job(self, job_id: str, *, first: bool, at: float | None) -> str:
+        job = self.jobs[job_id]
+        if at is not None and at > self.moment:
+            self.at(f"scheduled:{job.queue}", dict)[job_id] = at
+            job.status = "scheduled"
+        elif job.limit is not None:
+            limit, concurrency = job.limit
+            self.at(f"rl:{limit}:rate_limited", dict)[job_id] = self.moment
+            self.at("rl-keys", set).add(limit)
+            self.at(f"rl:{limit}", dict)["concurrency"] = str(concurrency)
+            job.status = "rate_limited"
+            job.first = True if first else job.first
+            self.admit(limit)
+        else:
+            self.push(job_id, first=first)
+        return job.status
+
+    def admit(self, limit: str) -> None:
+        waiting, held = self.at(f"rl:{limit}:rate_limited", dict), self.at(f"rl:{limit}:allowed", dict)
+        while waiting and len(held) < int(self.at(f"rl:{limit}", dict)["concurrency"]):
+            job_id = min(waiting, key=lambda entry: (waiting[entry], entry))
+            del waiting[job_id]
+            job = self.jobs.get(job_id)
+            if job is not None and job.status == "rate_limited":
+                self.push(job_id, first=bool(job.first))
+                self.at(f"rl:{limit}:allowed", dict)[job_id] = self.moment
+                held = self.at(f"rl:{limit}:allowed", dict)
+
+    def release_slot(self, job_id: str) -> None:
+        limit = self.jobs[job_id].limit
+        if limit is not None:
+            self.at(f"rl:{limit[0]}:rate_limited", dict).pop(job_id, None)
+            if self.at(f"rl:{limit[0]}:allowed", dict).pop(job_id, None) is not None:
+                self.admit(limit[0])
+
+    def place_again(self, job_id: str, interval: int, *, first: bool) -> str:
+        job = self.jobs[job_id]
+        if interval:
+            self.at(f"scheduled:{job.queue}", dict)[job_id] = self.moment + interval
+            job.status = "scheduled"
+        else:
+            self.push(job_id, first=first)
+        self.wait(job_id)
+        if interval:
+            self.release_slot(job_id)
+        return job.status
+
+    def leave_place(self, job_id: str, word: str) -> None:
+        job = self.jobs[job_id]
+        self.release_slot(job_id)
+        if job.status == "queued":
+            queue = self.at(f"queue:{job.queue}", list)
+            if job_id in queue:
+                queue.remove(job_id)
+        elif job.status == "started":
+            token = self.token_of(job_id)
+            if token is not None:
+                self.end_run(token, job.worker, word)
+        elif job.status != "rate_limited":
+            kind = "failed" if job.status == "stopped" else job.status
+            self.at(f"{kind}:{job.queue}", dict).pop(job_id, None)
+        if job.repeat_intervals is not None and job.status != "finished":
+            self.at(f"finished:{job.queue}", dict).pop(job_id, None)
+
+    def give_back(self, worker: str, queue: str) -> None:
+        inbox = self.at(f"aiorq:inbox:{worker}:{queue}", list)
+        self.at(f"queue:{queue}", list)[:0] = inbox
+        inbox.clear()
+
+    # Dependencies
+
+    def is_met(self, parent: str, allow: bool | None) -> bool:
+        job = self.jobs.get(parent)
+        return job is None or job.status == "finished" or (bool(allow) and job.status == "failed")
+
+    def closes_cycle(self, job_id: str, parents: Collection[str]) -> bool:
+        """Whether a job is among those that these wait for. Where nobody is known to wait for it, it is not."""
+        if not self.has(f"job:{job_id}:dependents") and not self.has("aiorq:parents"):
+            return False
+        seen: set[str] = set()
+        left = list(parents)
+        while left:
+            parent = left.pop()
+            if parent == job_id:
+                return True
+            if parent not in seen:
+                seen.add(parent)
+                if parent in self.jobs and self.jobs[parent].status == "deferred":
+                    left += self.read(f"job::{parent}:dependencies")
+        return False
+
+    def defer(self, job_id: str, *, first: bool) -> bool:
+        job = self.jobs[job_id]
+        unmet = [parent for parent in job.parents if not self.is_met(parent, job.allow)]
+        if not unmet:
+            return False
+        self.at(f"deferred:{job.queue}", dict)[job_id] = math.floor(self.moment)
+        self.drop(f"job::{job_id}:dependencies")
+        for parent in job.parents:
+            if parent in self.jobs:
+                self.at(f"job::{job_id}:dependencies", set).add(parent)
+                self.at(f"job:{parent}:dependents", set).add(job_id)
+                if self.jobs[parent].expires is not None:
+                    self.keys[f"job:{parent}:dependents"].expires = self.jobs[parent].expires
+        self.keep_unmet(job_id, unmet)
+        job.status, job.let_go_first, job.let_go_at = "deferred", first, job.at
+        return True
+
+    def keep_unmet(self, job_id: str, unmet: Sequence[str]) -> None:
+        self.drop(f"aiorq:waits:{job_id}")
+        if len(unmet) > MANY_PARENTS:
+            self.keys[f"aiorq:waits:{job_id}"] = Entry([*unmet, ""], self.now + DAY)
+
+    def is_waiting(self, job_id: str, ended: str) -> bool:
+        allow = self.jobs[job_id].allow
+        known = self.at(f"aiorq:waits:{job_id}", list)
+        while known:
+            if known[0] == "":
+                return False
+            if known[0] != ended and not self.is_met(known[0], allow):
+                return True
+            known.pop(0)
+        parents = self.members(f"job::{job_id}:dependencies")
+        unmet = [parent for parent in parents if parent != ended and not self.is_met(parent, allow)]
+        self.keep_unmet(job_id, unmet)
+        return bool(unmet)
+
+    def let_go(self, job_id: str, ended: str, how: str) -> str:
+        job = self.jobs.get(job_id)
+        if job is None or job.status != "deferred":
+            return "elsewhere"
+        if how == "gone" and ended:
+            self.at(f"job::{job_id}:dependencies", set).discard(ended)
+            known = self.at(f"aiorq:waits:{job_id}", list)
+            known[:] = [parent for parent in known if parent != ended]
+        if (how == "failed" and not job.allow) or self.is_waiting(job_id, ended):
+            return "waits"
+        self.at("queues", set).add(f"queue:{job.queue}")
+        self.place_job(job_id, first=bool(job.first) or job.let_go_first, at=job.let_go_at)
+        self.at(f"deferred:{job.queue}", dict).pop(job_id, None)
+        self.drop(f"aiorq:waits:{job_id}")
+        self.wait(job_id)
+        return "enqueued"
+
+    def end_parent(self, job_id: str, how: str) -> list[tuple[str, str]]:
+        """Returns queue and id of each job that is enqueued now."""
+        key = f"job:{job_id}:dependents"
+        children = self.members(key)
+        if len(children) > MANY_DEPENDENTS:
+            part = f"{job_id}:{self.moment:.6f}"
+            self.at(f"aiorq:parting:{part}", set).update(children)
+            self.at("aiorq:parents", dict)[part] = how
+            self.drop(key)
+            return []
+        enqueued = []
+        for child in children:
+            became = self.let_go(child, job_id, how)
+            if became != "waits" or how == "gone":
+                self.at(key, set).discard(child)
+            if became == "enqueued":
+                enqueued.append((self.jobs[child].queue, child))
+        return enqueued
+
+    def enqueue_dependents(self, part: str, popped: set[str], first: Sequence[str]) -> tuple[bool, list[str]]:
+        """`popped` are those that Redis took at random, `first` those of them that it enqueued.
+
+        Returns whether some are left, and who is enqueued.
+        """
+        parents, left = self.at("aiorq:parents", dict), self.at(f"aiorq:parting:{part}", set)
+        if part not in parents:
+            return False, []
+        how, parent = parents[part], part.partition(":")[0]
+        if how == "failed" and self.is_met(parent, allow=False):
+            how = "gone"
+        enqueued = []
+        for child in [*first, *sorted(popped.difference(first))]:
+            left.remove(child)
+            became = self.let_go(child, parent, how)
+            if became == "enqueued":
+                enqueued.append(child)
+            elif became == "waits" and how != "gone" and parent in self.jobs:
+                self.at(f"job:{parent}:dependents", set).add(child)
+        if parent in self.jobs and self.jobs[parent].expires is not None and self.has(f"job:{parent}:dependents"):
+            self.keys[f"job:{parent}:dependents"].expires = self.jobs[parent].expires
+        if not left:
+            del parents[part]
+        return bool(left), enqueued
+
+    # Ends of runs
+
+    def retry_job(self, job_id: str, kinds: Collection[str]) -> str | None:
+        job = self.jobs[job_id]
+        if not job.retries or not job.never.isdisjoint(kinds) or (job.only and job.only.isdisjoint(kinds)):
             return None
         job.asked = job.asked or job.retries
         used = job.asked - job.retries
         interval = job.intervals[min(used, len(job.intervals) - 1)] if job.intervals else 0
+        place = self.place_again(job_id, interval, first=job.first_on_retry)
         job.retries -= 1
-        if interval:
-            self.at(f"scheduled:{job.queue}", dict)[job_id] = self.moment + interval
-        else:
-            queue = self.at(f"queue:{job.queue}", list)
-            queue.insert(0 if job.first_on_retry else len(queue), job_id)
-        job.status = "scheduled" if interval else "queued"
-        self.wait(job)
-        return job.status
+        return place
 
-    def end_job(self, job_id: str, token: str, status: str, ttl: int) -> None:
-        """The run is off the books, and the job has its final outcome."""
+    def enter(self, job_id: str, kind: str, ttl: int) -> None:
+        """Enter a job among those that have ended so, before anything else."""
+        if ttl != 0:
+            never = math.inf if kind == "finished" else -1
+            queue = self.jobs[job_id].queue
+            self.at(f"{kind}:{queue}", dict)[job_id] = math.floor(self.moment) + ttl if ttl > 0 else never
+
+    def delete_ended(self, job_id: str) -> None:
+        nonce = self.jobs[job_id].nonce
+        self.delete_job(job_id)
+        self.keys[f"aiorq:gone:{job_id}"] = Entry(f"={nonce}", self.now + 60)
+
+    def leave_failed(self, job_id: str, token: str, status: str, number: str, ttl: int) -> None:
+        """The run is off the books, and the job is not tried again."""
         job = self.jobs[job_id]
+        job.status = status
+        self.release_slot(job_id)
+        if job.repeat_intervals is not None:
+            self.at(f"finished:{job.queue}", dict).pop(job_id, None)
         if ttl == 0:
-            self.delete_job(job_id)
-            self.keys[f"aiorq:gone:{job_id}"] = Entry(f"={job.nonce}", self.now + 60)
-            if token not in self.reaped:
-                self.keys[f"aiorq:ended:{token}"] = Entry(status, self.now + 60)
+            self.end_parent(job_id, "gone")
+            self.delete_ended(job_id)
             return
-        kind = "finished" if status == "finished" else "failed"
-        never = math.inf if status == "finished" else -1
-        self.at(f"{kind}:{job.queue}", dict)[job_id] = math.floor(self.moment) + ttl if ttl > 0 else never
-        job.status, job.expires = status, self.after(ttl)
-        number = {"finished": "1", "failed": "2", "stopped": "3"}[status]
-        self.at(f"results:{job_id}", list).append((number, token))
-        self.keys[f"results:{job_id}"].expires = self.after(ttl)
+        self.record_result(job_id, token, number, ttl)
+        if status == "failed":
+            self.end_parent(job_id, "failed")
+        if ttl > 0:
+            self.expire_job(job_id, ttl)
 
     # Scripts
 
     def enqueue(self, job_id: str, job: Job, *, first: bool) -> str:
         old = self.jobs.get(job_id)
         if old is not None and job.nonce in {"", old.nonce}:
+            return old.status if old.status in _WAITING and (old.status != "started" or job.token) else "queued"
+        gone = self.keys.get(f"aiorq:gone:{job_id}")
+        if old is None and gone is not None and gone.value == f"={job.nonce}":
             return "queued"
-        if (
-            old is None
-            and self.has(f"aiorq:gone:{job_id}")
-            and self.keys[f"aiorq:gone:{job_id}"].value == f"={job.nonce}"
-        ):
-            return "queued"
+        if old is not None and job.unique:
+            return "exists"
         if old is not None and old.status == "started" and self.is_on_books(job_id):
             return "running"
+        if self.closes_cycle(job_id, job.parents):
+            return "cycle"
         self.at("queues", set).add(f"queue:{job.queue}")
         if old is not None:
             self.leave_place(job_id, "replaced")
-            self.keys.pop(f"results:{job_id}", None)
+            if old.group:
+                self.at(f"group:{old.group}", set).discard(job_id)
+            self.drop(f"job::{job_id}:dependencies")
+            self.drop(f"results:{job_id}")
+            self.persist(f"job:{job_id}:dependents")
+        if job.nonce:
+            self.drop(f"aiorq:attempts:{job_id}")
         self.jobs[job_id] = job
-        self.wait(job)
-        queue = self.at(f"queue:{job.queue}", list)
-        queue.insert(0 if first else len(queue), job_id)
-        return "queued"
+        if job.group:
+            self.at(f"group:{job.group}", set).add(job_id)
+            self.at("groups", set).add(job.group)
+        if not (job.parents and self.defer(job_id, first=first)):
+            if job.token:
+                self.enter_run(job_id, job.token, "", job.lease, "")
+                job.status = "started"
+            else:
+                self.place_job(job_id, first=first, at=job.at)
+        if job.waits is not None and job.status != "started":
+            self.expire_job(job_id, job.waits)
+        return job.status
 
     def claim(
-        self, worker: str, queues: list[str], most: int, lease: int, nonce: str, on_lost: str
+        self, worker: str, queues: list[str], most: int, lease: int, nonce: str, on_lost: str, *, in_turn: bool
     ) -> list[tuple[str, str, str]] | None:
         """Returns token, queue and id of each job that is taken."""
         if self.has("suspended"):
@@ -249,22 +407,26 @@ class Model:
                 self.give_back(worker, queue)
             return None
         taken: list[tuple[str, str, str]] = []
-        for queue in queues:
-            inbox, waiting = self.at(f"aiorq:inbox:{worker}:{queue}", list), self.at(f"queue:{queue}", list)
-            while len(taken) < most and (inbox or waiting):
-                job_id = (inbox or waiting).pop(0)
-                job = self.jobs.get(job_id)
-                if job is None or self.is_ghost(job_id, job):
-                    self.at("aiorq:dropped", Counter)[queue] += 1
-                    continue
-                if job.status != "queued":
-                    self.leave_place(job_id, "replaced")
+
+        def take(queue: str) -> bool:
+            found = self.take(worker, queue)
+            if found is not None:
                 token = f"{nonce}{len(taken) + 1:04x}"
-                taken.append((token, job.queue, job_id))
-                self.runs[token] = Run(job_id, job.queue, worker, on_lost, self.now + lease + 60)
-                self.at(f"wip:{job.queue}", dict)[f"{job_id}:{token}"] = self.moment + lease
-                self.at(f"worker:{worker}:executions", set).add(f"{job_id}:{token}")
-                job.status, job.worker, job.held, job.expires = "started", worker, token, None
+                taken.append((token, self.jobs[found].queue, found))
+                self.start(found, token, worker, lease, on_lost)
+            return found is not None
+
+        left = [queue for queue in queues if queue not in self.read("aiorq:paused")]
+        while left and len(taken) < most:
+            more = []
+            for queue in left:
+                if len(taken) < most and take(queue):
+                    if in_turn:
+                        more.append(queue)
+                    while not in_turn and len(taken) < most and take(queue):
+                        pass
+            left = more
+        for queue in queues:
             self.give_back(worker, queue)
         if taken:
             self.at(f"worker:{worker}", dict)["state"] = "busy"
@@ -272,11 +434,32 @@ class Model:
             self.expire(f"worker:{worker}:executions", 480)
         return taken
 
+    def take(self, worker: str, queue: str) -> str | None:
+        """The next id of a queue whose job may run."""
+        inbox, waiting = self.at(f"aiorq:inbox:{worker}:{queue}", list), self.at(f"queue:{queue}", list)
+        while inbox or waiting:
+            job_id: str = (inbox or waiting).pop(0)
+            job = self.jobs.get(job_id)
+            if job is not None and not self.is_ghost(job_id, job):
+                return job_id
+            self.at("aiorq:dropped", Counter)[queue] += 1
+        return None
+
+    def start(self, job_id: str, token: str, worker: str, lease: int, on_lost: str) -> None:
+        job = self.jobs[job_id]
+        if job.status != "queued":
+            self.leave_place(job_id, "replaced")
+        self.enter_run(job_id, token, worker, lease, on_lost)
+        job.status, job.worker, job.held, job.expires = "started", worker, token, None
+        if job.waits is not None:
+            self.persist(f"job:{job_id}:dependents")
+            self.persist(f"aiorq:attempts:{job_id}")
+
     def is_ghost(self, job_id: str, job: Job) -> bool:
         """Whether an entry in a queue is not that of the job as it is."""
         if job.status == "started":
             return self.is_on_books(job_id)
-        return job.status == "canceled" or (bool(job.nonce) and job.status != "queued")
+        return job.status == "canceled" or (bool(job.nonce or job.requeued) and job.status != "queued")
 
     def hand_over(self, worker: str, queue: str) -> None:
         self.at(f"aiorq:inbox:{worker}:{queue}", list).append(self.at(f"queue:{queue}", list).pop(0))
@@ -308,27 +491,76 @@ class Model:
         return known
 
     def finish(self, worker: str, token: str, ttl: int) -> None:
-        self._end(worker, token, "finished", ttl)
+        job_id = self.runs[token].job_id
+        job = self.jobs[job_id]
+        interval = job.repeat_intervals[0] if job.repeats and job.repeat_intervals else 0
+        self.enter(job_id, "finished", ttl)
+        self.end_run(token, worker, "finished")
+        self.idle(worker)
+        if not job.repeats or interval:
+            self.release_slot(job_id)
+        job.status = "finished"
+        self.end_parent(job_id, "finished")
+        if ttl == 0 or job.repeats:
+            self.remember(token, "finished")
+        if ttl == 0 and not job.repeats:
+            self.delete_ended(job_id)
+            return
+        if ttl != 0:
+            self.record_result(job_id, token, "1", ttl)
+        if job.repeats:
+            self.forget_attempts(job_id)
+            job.repeats -= 1
+            if job.repeat_intervals is not None and len(job.repeat_intervals) > 1:
+                job.repeat_intervals = job.repeat_intervals[1:]
+            self.place_again(job_id, interval, first=False)
+        elif ttl > 0:
+            self.expire_job(job_id, ttl)
 
-    def fail(self, worker: str, token: str, ttl: int) -> str:
-        run = self.runs[token]
-        place = self.retry(run.job_id)
-        if place is None:
-            self._end(worker, token, "failed", ttl)
-            return "failed"
-        self.keys[f"aiorq:ended:{token}"] = Entry(place, self.now + 60)
+    def fail(self, worker: str, token: str, ttl: int, kinds: Collection[str] = (), *, listed: bool = True) -> str:
+        job_id = self.runs[token].job_id
+        place = self.retry_job(job_id, kinds)
+        if place is None and listed:
+            self.enter(job_id, "failed", ttl)
+        self.end_run(token, worker, place or "failed")
+        self.idle(worker)
+        if place is not None:
+            self.remember(token, place)
+            self.note_attempt(job_id, token, "failed")
+            return place
+        self.jobs[job_id].listed = listed
+        self.leave_failed(job_id, token, "failed", "2", ttl)
+        if ttl == 0:
+            self.remember(token, "failed")
+        return "failed"
+
+    def retry(self, worker: str, token: str, most: int, intervals: list[int], ttl: int, *, first: bool) -> str:
+        job_id = self.runs[token].job_id
+        job = self.jobs[job_id]
+        tried = job.tried or 0
+        if tried >= most:
+            self.enter(job_id, "failed", ttl)
+            place = "failed"
+        else:
+            place = self.place_again(job_id, intervals[min(tried, len(intervals) - 1)], first=first)
         self.end_run(token, worker, place)
         self.idle(worker)
+        self.remember(token, place)
+        if place == "failed":
+            self.leave_failed(job_id, token, "failed", "5", ttl)
+            return place
+        self.record_result(job_id, token, "4", YEAR if job.waits is None else min(YEAR, job.waits))
+        job.tried, job.attempts = tried + 1, (job.attempts or 0) + 1
         return place
 
     def stop(self, worker: str, token: str, ttl: int) -> None:
-        self._end(worker, token, "stopped", ttl)
-
-    def _end(self, worker: str, token: str, status: str, ttl: int) -> None:
         job_id = self.runs[token].job_id
-        self.end_run(token, worker, status)
-        self.end_job(job_id, token, status, ttl)
+        self.enter(job_id, "failed", ttl)
+        self.end_run(token, worker, "stopped")
         self.idle(worker)
+        self.leave_failed(job_id, token, "stopped", "3", ttl)
+        if ttl == 0:
+            self.remember(token, "stopped")
 
     def release(self, worker: str, queues: list[str], tokens: list[str]) -> int:
         """`tokens` in the order of their claim."""
@@ -343,7 +575,8 @@ class Model:
         self.idle(worker)
         return handed
 
-    def cancel(self, job_id: str) -> str:
+    def cancel(self, job_id: str, *, enqueue: bool, forget: bool) -> str | list[tuple[str, str]]:
+        """Returns why not, or queue and id of each job that is enqueued."""
         job = self.jobs.get(job_id)
         if job is None:
             return "missing"
@@ -351,10 +584,25 @@ class Model:
             return "canceled"
         self.leave_place(job_id, "canceled")
         self.at(f"canceled:{job.queue}", dict)[job_id] = math.floor(self.moment)
-        job.status, job.held, job.expires = "canceled", None, self.after(job.kept or YEAR)
-        if self.has(f"results:{job_id}"):
-            self.keys[f"results:{job_id}"].expires = job.expires
-        return "ok"
+        job.status, job.held, job.listed = "canceled", None, True
+        self.keep_job(job_id, job.kept or YEAR)
+        for parent in list(self.read(f"job::{job_id}:dependencies")) if forget else ():
+            self.at(f"job:{parent}:dependents", set).discard(job_id)
+        return self.end_parent(job_id, "gone") if enqueue else []
+
+    def requeue(self, job_id: str, kind: str, *, first: bool) -> str:
+        job = self.jobs.get(job_id)
+        if job is None:
+            return "missing"
+        fits = job.status == kind or (kind == "failed" and job.status == "stopped")
+        if not fits or job_id not in self.read(f"{kind}:{job.queue}"):
+            return "elsewhere"
+        self.place_job(job_id, first=first, at=None)
+        del self.at(f"{kind}:{job.queue}", dict)[job_id]
+        job.losses, job.requeued = None, True
+        self.forget_attempts(job_id)
+        self.keep_job(job_id, -1 if job.waits is None else job.waits)
+        return job.status
 
     def ask_stop(self, job_id: str, token: str, grace: str) -> tuple[str, str, bool] | str:
         """Returns the worker, the token, and whether it answers; or a word: why not."""
@@ -367,28 +615,41 @@ class Model:
         if run is None or run.job_id != job_id:
             return job.status
         worker = run.worker if run.books is not None else job.worker
+        if not worker:
+            return job.status
         entry = self.keys.get(f"worker:{worker}")
         answers = entry is not None and "boot" in entry.value
         if answers:
             self.at(f"aiorq:stops:{worker}", dict)[token] = grace
-            self.expire(f"aiorq:stops:{worker}", 86400)
+            self.expire(f"aiorq:stops:{worker}", DAY)
         return worker, token, answers
 
     def delete(self, job_ids: list[str]) -> int:
-        known = [job_id for job_id in dict.fromkeys(job_ids) if job_id in self.jobs]
-        for job_id in known:
-            self.leave_place(job_id, "deleted")
+        deleted = 0
+        for job_id in job_ids:
+            known = job_id in self.jobs
+            if known:
+                self.leave_place(job_id, "deleted")
+            self.end_parent(job_id, "gone")
             self.delete_job(job_id)
-        return len(known)
+            deleted += known
+        return deleted
 
     def empty(self, queue: str) -> int:
-        waiting = self.at(f"queue:{queue}", list)
+        """Those that come to the queue meanwhile are spared."""
+        waiting = list(self.at(f"queue:{queue}", list))
+        self.at(f"queue:{queue}", list).clear()
         for job_id in waiting:
-            if job_id in self.jobs and self.jobs[job_id].status == "queued":
-                self.delete_job(job_id)
-        taken = len(waiting)
-        waiting.clear()
-        return taken
+            job = self.jobs.get(job_id)
+            if job is not None and job.status != "queued":
+                continue
+            if job is not None:
+                self.release_slot(job_id)
+                if job.repeat_intervals is not None:
+                    self.at(f"finished:{job.queue}", dict).pop(job_id, None)
+            self.end_parent(job_id, "gone")
+            self.delete_job(job_id)
+        return len(waiting)
 
     def look(self, worker: str, leads: int) -> set[tuple[str, str, str, str]] | None:
         leader = self.keys.get("aiorq:leader")
@@ -399,7 +660,7 @@ class Model:
         dead = {key for key in workers if not self.has(key)}
         workers -= dead
         queues = [key.removeprefix("queue:") for key in self.at("queues", set)]
-        found = set()
+        found = {("parent", "", part, "") for part in self.read("aiorq:parents")}
         for queue in queues:
             self.at(f"workers:{queue}", set).difference_update(dead)
             for member, score in self.at(f"wip:{queue}", dict).items():
@@ -418,7 +679,7 @@ class Model:
                 self.at(f"workers:{queue}", set).discard(f"worker:{name}")
         return found
 
-    def reap(self, member: str, worker: str, on_lost: str, kept: int) -> str:
+    def reap(self, member: str, worker: str, on_lost: str, kept: int, kinds: Collection[str] = ()) -> str:
         job_id, _, token = member.partition(":")
         run = self.runs.get(token)
         if run is None or self.at(f"wip:{run.queue}", dict)[member] > self.moment:
@@ -435,13 +696,17 @@ class Model:
             self.put_back(job_id)
             job.losses = losses + 1
             self.end_run(token, worker, "queued")
+            self.note_attempt(job_id, token, "lost")
             return "requeued"
-        place = None if wish == "requeue" else self.retry(job_id)
+        place = None if wish == "requeue" else self.retry_job(job_id, kinds)
+        ttl = kept if job.kept is None else job.kept
+        if place is None:
+            self.enter(job_id, "failed", ttl)
         self.end_run(token, worker, place or "failed")
         if place is not None:
+            self.note_attempt(job_id, token, "lost")
             return "retried"
-        self.reaped.add(token)
-        self.end_job(job_id, token, "failed", kept if job.kept is None else job.kept)
+        self.leave_failed(job_id, token, "failed", "2", ttl)
         return "poisoned" if wish == "requeue" else "failed"
 
     def promote(self, queue: str, job_id: str) -> str:
@@ -454,11 +719,70 @@ class Model:
         job = self.jobs.get(job_id)
         if job is None or job.status != "scheduled":
             return "dropped"
-        waiting = self.at(f"queue:{queue}", list)
-        waiting.insert(0 if job.first else len(waiting), job_id)
-        job.status = "queued"
-        self.wait(job)
-        return "queued"
+        self.place_job(job_id, first=bool(job.first), at=None)
+        self.wait(job_id)
+        return job.status
+
+    # Sweeping
+
+    def sweep(self, kind: str, queue: str) -> int:
+        """Returns how many entries have left a registry."""
+        key = f"{kind}:{queue}"
+        entries = self.at(key, dict)
+        left = 0
+        for job_id, score in sorted(entries.items(), key=lambda item: (item[1], item[0])):
+            job = self.jobs.get(job_id)
+            if kind in {"finished", "failed"}:
+                leaves = 0 <= score <= self.moment
+            elif job is None:
+                leaves = True
+            elif kind == "canceled":
+                leaves = self.is_past(job, self.moment - score)
+            else:
+                leaves = kind == "deferred" and self.let_go(job_id, "", "gone") == "enqueued"
+            if leaves:
+                entries.pop(job_id, None)
+                left += 1
+            elif kind == "canceled" and job is not None and job.status == "canceled" and job.expires is None:
+                if (YEAR if job.kept is None else job.kept) >= 0:
+                    self.keep_job(job_id, max(1, math.ceil(YEAR - (self.moment - score))))
+        return left
+
+    def is_past(self, job: Job, age: float) -> bool:
+        return age > YEAR and (job.status != "canceled" or job.expires is not None)
+
+    def sweep_limit(self, limit: str) -> int:
+        """Both sides, those that wait first."""
+        left = 0
+        for side, fit in (("rate_limited", {"rate_limited"}), ("allowed", {"queued", "started"})):
+            entries = self.at(f"rl:{limit}:{side}", dict)
+            for job_id in list(entries):
+                job = self.jobs.get(job_id)
+                if (job is None or job.status not in fit) and not (side == "allowed" and self.runs_on(job_id)):
+                    del entries[job_id]
+                    left += 1
+            if self.has(f"rl:{limit}"):
+                self.admit(limit)
+            if not self.has(f"rl:{limit}:allowed") and not self.has(f"rl:{limit}:rate_limited"):
+                self.at("rl-keys", set).discard(limit)
+                self.drop(f"rl:{limit}")
+        return left
+
+    def runs_on(self, job_id: str) -> bool:
+        """Whether a run of a job that is elsewhere is on the books; RQ lets such go on."""
+        token = self.token_of(job_id)
+        books = None if token is None else self.runs[token].books
+        return books is not None and NOON + books >= self.moment
+
+    def sweep_group(self, group: str) -> int:
+        members = self.at(f"group:{group}", set)
+        gone = {job_id for job_id in members if job_id not in self.jobs}
+        members -= gone
+        if not members:
+            self.at("groups", set).discard(group)
+        return len(gone)
+
+    # Workers
 
     def register(self, worker: str, boot: str, queues: list[str], ttl: int) -> str:
         key = f"worker:{worker}"
@@ -467,7 +791,7 @@ class Model:
             if "dead" not in known:
                 return "taken"
             known.clear()
-            self.keys.pop(f"{key}:executions", None)
+            self.drop(f"{key}:executions")
         known.update(boot=boot, state="started")
         self.expire(key, ttl)
         self.at("workers", set).add(key)
@@ -502,5 +826,5 @@ class Model:
         if "boot" in known and "dead" not in known:
             known["dead"] = True
             self.expire(key, 60)
-        self.keys.pop(f"{key}:executions", None)
+        self.drop(f"{key}:executions")
         return "ok"

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import re
 from asyncio import Future, ensure_future
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from redis.exceptions import NoScriptError
 
+from aiorq.errors import ConnectionLostError
 from aiorq.scripts import Script, load
 from aiorq.store.transport import Value
-from tests.model.model import Picture
+from tests.model.model import MANY_DEPENDENTS, MANY_PARENTS, Fields, Picture
 from tests.scripts.conftest import NOON, ClockedStore
 
 Raw: TypeAlias = dict[bytes, tuple[int | None, bytes, Any]]
@@ -22,14 +27,53 @@ _BASE: Final = 4_102_444_800_000
 """2100-01-01: the date that stands for second 0."""
 
 
+_SMALL: Final = {"MANY_DEPENDENTS": MANY_DEPENDENTS, "MANY_PARENTS": MANY_PARENTS}
+"""Numbers of the scripts that no example would reach."""
+
+
+@cache
+def _small(name: str) -> Script:
+    """A script with the clock of the tests and small numbers."""
+    script = load(name, "clock_virtual")
+    source = script.source
+    for constant, number in _SMALL.items():
+        source = re.sub(rf"^local {constant} = \d+$", f"local {constant} = {number}", source, flags=re.MULTILINE)
+    return replace(script, source=source)
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of a script, and all that was there before and after it."""
+
+    script: str
+    keys: Sequence[Value]
+    args: tuple[Value, ...]
+    before: Raw
+    reply: Any
+    after: Raw
+
+
 class WatchedStore(ClockedStore):
     """Looks at all keys right after each script, before a TTL could have run on."""
 
     raw: Raw
+    calls: list[Call]
+    """Those since the list was last emptied."""
+    severed: int | None = None
+    """After how many calls that look at dependents which were set apart the connection is lost; None for never."""
 
     async def run(self, script: str, keys: Sequence[Value], *args: Value) -> Any:
-        self.last = script, keys, args
-        called = load(script, "clock_virtual")
+        if script == "enqueue_dependents":
+            if self.severed is not None and self.severed <= sum(call.script == script for call in self.calls):
+                raise ConnectionLostError("severed by the test")
+            args = (*args[:-1], MANY_DEPENDENTS)
+        before = self.raw
+        reply = await self._run(script, keys, *args)
+        self.calls.append(Call(script, keys, args, before, reply, self.raw))
+        return reply
+
+    async def _run(self, script: str, keys: Sequence[Value], *args: Value) -> Any:
+        called = _small(script)
         reply, seen = await self.transport.try_many(
             [
                 ("EVALSHA", called.sha, len(keys), *keys, self.keys.prefix, *args),
@@ -52,6 +96,10 @@ class WatchedStore(ClockedStore):
         left()
         return ensure_future(self.run(script, keys, *args))
 
+    async def repeat(self, call: Call) -> None:
+        """Send a call once more, as after a lost reply."""
+        await self._run(call.script, call.keys, *call.args)
+
     async def look(self) -> None:
         self.raw = _sorted_out(await self.transport.run(_LOOK, [], (_BASE, NOON)))
 
@@ -72,18 +120,44 @@ def _number(text: str | None) -> int | None:
     return None if text is None else int(text)
 
 
-def _job(flat: list[bytes]) -> Any:
+def _flag(text: str | None) -> bool | None:
+    return None if text is None else text == "1"
+
+
+def _job(flat: list[bytes]) -> Fields:
     fields = _table(flat)
-    return (
-        fields.get("status"),
-        fields.get("origin"),
+    at = fields.get("aiorq_at")
+    return Fields(
+        fields.get("status", ""),
+        fields.get("origin", ""),
         fields.get("worker_name", ""),
         fields.get("aiorq_nonce", ""),
         _number(fields.get("retries_left")),
         _number(fields.get("aiorq_retries")),
         _number(fields.get("aiorq_losses")),
         fields.get("aiorq_held"),
+        _number(fields.get("number_of_retries")),
+        _number(fields.get("aiorq_attempts")),
+        _number(fields.get("repeats_left")),
+        fields.get("repeat_intervals"),
+        _flag(fields.get("enqueue_at_front")),
+        "aiorq_at_front" in fields,
+        None if at is None else float(at),
+        fields.get("rate_limit_key"),
+        fields.get("group_id", ""),
+        _flag(fields.get("allow_dependency_failures")),
+        "aiorq_unlisted" not in fields,
     )
+
+
+def _attempts(content: list[bytes]) -> list[tuple[int, str, str]]:
+    entries = [json.loads(text) for text in content]
+    return [(entry["number"], entry["outcome"], entry["execution_id"]) for entry in entries]
+
+
+def _results(content: list[Any]) -> list[tuple[str, str]]:
+    entries = _entries(content)
+    return [(entry["type"], entry.get("execution_id") or entry["aiorq_execution_id"]) for entry in entries]
 
 
 def _worker(flat: list[bytes]) -> Any:
@@ -112,11 +186,15 @@ def _entries(content: list[Any]) -> list[dict[str, str]]:
 def _reader(key: str, kind: str) -> Callable[[Any], Any]:
     """What reads the part of a key that the model knows."""
     if key.startswith("results:"):
-        return lambda content: [(entry["type"], entry["execution_id"]) for entry in _entries(content)]
+        return _results
     if key.startswith("aiorq:answer:"):
         return lambda content: [entry["outcome"] for entry in _entries(content)]
     if key == "aiorq:dropped":
         return lambda content: {queue: int(count) for queue, count in _table(content).items()}
+    if key.startswith("aiorq:attempts:"):
+        return _attempts
+    if key == "aiorq:paused":
+        return lambda content: set(_table(content))
     if kind == "hash" and key.startswith("job:"):
         return _job
     if kind == "hash" and key.startswith("worker:"):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from asyncio import Future
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,15 +14,17 @@ from redis.asyncio import Redis
 
 from aiorq import Job
 from aiorq.call import make_call
+from aiorq.dependency import Waits
 from aiorq.keys import Keys
 from aiorq.options import JobOptions
+from aiorq.rate_limit import RateLimit
 from aiorq.scripts import load
 from aiorq.store import commands, jobs, overdue, runs, workers
 from aiorq.store.base import Store
 from aiorq.store.commands import Asked
 from aiorq.store.jobs import NewJob
 from aiorq.store.overdue import Finding
-from aiorq.store.runs import Claimed, Run
+from aiorq.store.runs import Claimed, Failed, Run
 from aiorq.store.transport import Value
 
 CLOCK = "aiorq:test:clock"
@@ -156,6 +159,8 @@ class Books:
                 members = await self.connection.lrange(key, 0, -1)
             elif key.startswith(("rq:wip:", *(f"rq:{name}:" for name in REGISTRIES))) and kind == b"zset":
                 members = await self.connection.zrange(key, 0, -1)
+            elif key.startswith("rq:rl:") and key.endswith(":rate_limited") and kind == b"zset":
+                members = await self.connection.zrange(key, 0, -1)
             found += [key for member in members if member.decode().partition(":")[0] == job_id]
         return sorted(found)
 
@@ -175,6 +180,18 @@ class Books:
         """The outcomes of a job, newest first."""
         entries = await self.connection.xrevrange(f"rq:results:{job_id}")
         return [{name.decode(): value.decode() for name, value in fields.items()} for _, fields in entries]
+
+    async def members(self, key: str) -> set[str]:
+        """What a set holds."""
+        return {member.decode() for member in await self.connection.smembers(key)}
+
+    async def slots(self, limit: str = "api") -> set[str]:
+        """The jobs that hold a slot of a rate limit."""
+        return {member.decode() for member in await self.connection.zrange(f"rq:rl:{limit}:allowed", 0, -1)}
+
+    async def attempts(self, job_id: str) -> list[dict[str, Any]]:
+        """The attempts of a job that were followed by another one."""
+        return [json.loads(entry) for entry in await self.connection.lrange(f"rq:aiorq:attempts:{job_id}", 0, -1)]
 
     async def stops(self, worker: str = "w") -> dict[str, str]:
         """The runs that a worker was asked to stop, with their seconds."""
@@ -206,16 +223,45 @@ class Desk:
         nonce: str | None = None,
         ttl: int | None = None,
         at_front: bool = False,
+        parents: Sequence[str] = (),
+        allow_failure: bool = False,
+        limit: tuple[str, int] | None = None,
+        wishes: Mapping[str, Any] | None = None,
         **attributes: Any,
     ) -> NewJob:
-        """A job as a queue makes it."""
+        """A job as a queue makes it; `wishes` are what else it asks for of a `NewJob`."""
         job: Job[Any] = Job(job_id, self.store.connection)
-        job.set_call(make_call("jobs.add", (1,)), JobOptions(ttl=ttl), default_timeout=180)
+        waits = Waits(list(parents), allow_failure, False) if parents else None
+        rate_limit = RateLimit(*limit) if limit else None
+        options = JobOptions(ttl=ttl, depends_on=waits, rate_limit=rate_limit)
+        job.set_call(make_call("jobs.add", (1,)), options, default_timeout=180)
+        job.group_id = (wishes or {}).get("group")
         for name, value in attributes.items():
             setattr(job, name, value)
         self._nonces += 1
         given = f"nonce{self._nonces}" if nonce is None else nonce
-        return NewJob(job_id, queue, job.fields_to_enqueue(queue), ttl, at_front, given)
+        new = NewJob(job_id, queue, job.fields_to_enqueue(queue), ttl, at_front, given)
+        return replace(new, parents=tuple(parents), allow_failure=allow_failure, limit=limit, **(wishes or {}))
+
+    async def place(self, job_id: str, queue: str = "default", **options: Any) -> str:
+        """Enqueue a job; the state that it is in then."""
+        return (await jobs.enqueue(self.store, self.new(job_id, queue, **options))).status.value
+
+    async def take(self, job_id: str, queue: str = "default", *, worker: str = "w", begun: bool = False) -> Run:
+        """Claim the first job of a queue, which must be this one."""
+        (claim,) = await self.claim(queue, worker=worker) or []
+        assert claim.run.job_id == job_id
+        if begun:
+            assert await begin(self.store, worker, claim.run)
+        return claim.run
+
+    async def finish(self, job_id: str, queue: str = "default", ttl: int = 500) -> None:
+        """Take the first job of a queue, which must be this one, and end it well."""
+        assert await runs.finish(self.store, "w", await self.take(job_id, queue), b"", ttl)
+
+    async def fail(self, job_id: str, queue: str = "default", ttl: int = YEAR) -> Failed:
+        """Take the first job of a queue, which must be this one, and let it fail."""
+        return await runs.fail(self.store, "w", await self.take(job_id, queue), TRACEBACK, ttl)
 
     async def enqueue(self, *job_ids: str, queue: str = "default", **options: Any) -> None:
         for job_id in job_ids:
@@ -239,6 +285,15 @@ class Desk:
         run = await self.start(job_id, queue, worker=worker, **options)
         assert await begin(self.store, worker, run)
         return run
+
+    async def end_apart(self, script: str, run: Run, ttl: int = 500) -> str:
+        """End a run with `finish` or `fail` and go no further, as a worker that dies then; the part that was set apart."""
+        args: list[Value] = ["w", run.queue, run.job_id, run.token, b"", ttl]
+        if script == "fail":
+            args += ["", 0.5, "1"]
+        word, _, part = (await self.store.run(script, [self.store.keys.job(run.job_id)], *args)).decode().partition(" ")
+        assert word == {"finish": "ok", "fail": "failed"}[script]
+        return str(part)
 
     async def register(self, worker: str = "w", *queues: str) -> None:
         await workers.register(self.store, worker, "boot", queues or ("default",), {"state": "idle"}, 480)

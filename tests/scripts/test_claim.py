@@ -84,7 +84,7 @@ class TestOneJob:
         claimed = await desk.claim(lease=15.5)
         assert claimed is not None
         assert await books.ttl("rq:job:a") == -1
-        assert 99 <= await books.ttl("rq:job:a:dependents") <= 100  # RQ persists the hash alone
+        assert await books.ttl("rq:job:a:dependents") == -1  # RQ lets them be forgotten while it runs
         for key in (f"rq:execution:a:{claimed[0].run.token}", "rq:executions:a"):
             assert 75 <= await books.ttl(key) <= 76  # a minute longer than the lease
         for key in ("rq:worker:w", "rq:worker:w:executions"):
@@ -205,7 +205,7 @@ class TestSentTwice:
 
 def parsed(reply: list[Any]) -> list[Claimed]:
     found = []
-    for index in range(1, len(reply), 4):
+    for index in range(2, len(reply), 4):
         token, queue, job_id, fields = reply[index : index + 4]
         run = runs.Run(queue.decode(), job_id.decode(), token.decode())
         found.append(Claimed(run, dict(zip(fields[::2], fields[1::2], strict=True))))

@@ -11,6 +11,7 @@ import pytest
 from aiorq.errors import CorruptJobError, DuplicateJobError, StoreError
 from aiorq.status import JobStatus
 from aiorq.store import jobs, runs
+from aiorq.store.jobs import Placed
 from tests.scripts.conftest import NOON, Books, ClockedStore, Desk
 
 STAMP = "2026-01-02T12:00:00.250000Z"
@@ -18,8 +19,8 @@ WAITING_OR_ENDED = [status.value for status in JobStatus if status is not JobSta
 
 
 async def test_new_job(store: ClockedStore, desk: Desk, books: Books) -> None:
-    moment = await jobs.enqueue(store, desk.new("a", nonce=""))
-    assert moment == datetime(2026, 1, 2, 12, 0, 0, 250_000, UTC)
+    placed = await jobs.enqueue(store, desk.new("a", nonce=""))
+    assert placed == Placed(JobStatus.QUEUED, datetime(2026, 1, 2, 12, 0, 0, 250_000, UTC))
     assert await books.queue() == ["a"]
     assert await books.places("a") == ["rq:queue:default"]
     assert await books.connection.smembers("rq:queues") == {b"rq:queue:default"}
@@ -199,14 +200,14 @@ class TestWrongTypes:
                 group.start_soon(enqueue, job_id, queue)
         assert await books.queue() == ["a", "d"]
         assert (outcomes["b"], outcomes["c"]) == (CorruptJobError, StoreError)
-        assert isinstance(outcomes["a"], datetime)
+        assert outcomes["a"].status is JobStatus.QUEUED
         assert await books.connection.smembers("rq:queues") == {b"rq:queue:default"}
 
     async def test_key_of_a_queue(self, desk: Desk, books: Books) -> None:
         await books.connection.set("rq:queue:bad", "text")
         await desk.put("a", "finished")
         before = await books.dump()
-        with pytest.raises(StoreError, match="'rq:queue:bad' does not hold a list"):
+        with pytest.raises(StoreError, match="'rq:queue:bad', or a registry of that queue, is a key of another type; nothing"):
             await desk.enqueue("a", queue="bad")
         assert await books.dump() == before
 
@@ -269,7 +270,7 @@ async def test_clock_is_the_servers(store: ClockedStore, desk: Desk, connection:
 
     real = store_of(connection)
     seconds, micros = await connection.time()
-    moment = await jobs.enqueue(real, desk.new("a"))
+    moment = (await jobs.enqueue(real, desk.new("a"))).moment
     before = datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=micros)
     assert before <= moment < before + timedelta(seconds=10)
 

@@ -45,9 +45,9 @@ async def test_job_is_failed(store: ClockedStore, books: Books, run: Run) -> Non
 
 
 class TestTtl:
-    async def test_some_seconds(self, store: ClockedStore, books: Books, run: Run) -> None:
-        for key in ("rq:job:a:dependents", "rq:job::a:dependencies"):
-            await books.connection.sadd(key, "x")
+    async def test_some_seconds(self, store: ClockedStore, desk: Desk, books: Books, run: Run) -> None:
+        await books.connection.sadd("rq:job::a:dependencies", "x")
+        await desk.enqueue("child", parents=["a"])
         await runs.fail(store, "w", run, b"", 500)
         assert await books.registry("failed") == {"a": int(NOON + 1.25) + 500}
         for key in ("rq:job:a", "rq:job:a:dependents", "rq:job::a:dependencies", "rq:results:a"):

@@ -48,9 +48,10 @@ async def test_none_is_not_stored(store: ClockedStore, books: Books, run: Run) -
 
 
 class TestTtl:
-    async def test_some_seconds(self, store: ClockedStore, books: Books, run: Run) -> None:
-        for key in ("rq:job:a:dependents", "rq:job::a:dependencies"):
-            await books.connection.sadd(key, "x")
+    async def test_some_seconds(self, store: ClockedStore, desk: Desk, books: Books, run: Run) -> None:
+        await books.connection.sadd("rq:job::a:dependencies", "x")
+        await desk.enqueue("other", queue="other")
+        await desk.enqueue("child", parents=["a", "other"])
         await runs.finish(store, "w", run, b"", 500)
         assert await books.registry("finished") == {"a": int(NOON + 1.25) + 500}
         for key in ("rq:job:a", "rq:job:a:dependents", "rq:job::a:dependencies", "rq:results:a"):

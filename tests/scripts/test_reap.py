@@ -138,8 +138,8 @@ class TestRetried:
         before = await books.job("a")
         assert await desk.reap(run) == "retried"
         assert await books.queue() == ["b", "a"]
-        fields = {"status": "queued", "enqueued_at": STAMP, "ended_at": STAMP}
-        assert await books.job("a") == {**before, **fields, "retries_left": "1", "aiorq_retries": "2"}
+        fields = {"status": "queued", "enqueued_at": STAMP, "ended_at": STAMP, "retries_left": "1", "aiorq_retries": "2"}
+        assert await books.job("a") == {**before, **fields, "aiorq_attempts": "1"}
         assert (await books.runs("a"), await books.results("a")) == ([], [])
 
     async def test_later(self, store: ClockedStore, desk: Desk, books: Books) -> None:
@@ -171,7 +171,8 @@ class TestRequeued:
         assert await desk.reap(run, requeue_lost=True) == "requeued"
         assert await books.queue() == ["a", "b"]
         cleared = {"started_at": "", "last_heartbeat": "", "worker_name": ""}
-        assert await books.job("a") == {**before, **cleared, "status": "queued", "aiorq_losses": "1"}
+        noted = {"aiorq_losses": "1", "aiorq_attempts": "1"}
+        assert await books.job("a") == {**before, **cleared, "status": "queued", **noted}
         assert (await books.places("a"), await books.runs("a")) == (["rq:queue:default"], [])
         assert 999 <= await books.ttl("rq:job:a") <= 1000
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -33,6 +34,16 @@ class TestAtOnce:
         worker = difference.pop("rq:worker:w")
         assert (worker["failed_job_count"], worker["state"]) == ("1", "idle")
         assert float(worker["total_working_time"]) == pytest.approx(1.25)
+        (attempt,) = difference.pop("rq:aiorq:attempts:a")
+        assert json.loads(attempt) == {
+            "number": 1,
+            "outcome": "failed",
+            "worker_name": "w",
+            "execution_id": run.token,
+            "started_at": "1767355200.250000",
+            "ended_at": "1767355201.500000",
+            "exc_string": TRACEBACK.decode(),
+        }
         assert difference == {
             "rq:job:a": {
                 "status": "queued",
@@ -40,6 +51,7 @@ class TestAtOnce:
                 "ended_at": STAMP,
                 "retries_left": "2",
                 "aiorq_retries": "3",
+                "aiorq_attempts": "1",
             },
             "rq:queue:default": [b"b", b"a"],
             "rq:wip:default": None,
@@ -79,7 +91,7 @@ class TestLater:
         before = await books.job("a")
         assert await runs.fail(store, "w", run, TRACEBACK, YEAR) is Failed.SCHEDULED
         fields = {"status": "scheduled", "ended_at": STAMP, "retries_left": "2", "aiorq_retries": "3"}
-        assert await books.job("a") == {**before, **fields}
+        assert await books.job("a") == {**before, **fields, "aiorq_attempts": "1"}
         assert await books.places("a") == ["rq:scheduled:default"]
         assert await books.registry("scheduled") == {"a": NOON + 11.25}
         assert (await books.runs("a"), await books.results("a")) == ([], [])

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import pytest
 
+from aiorq import JobStatus, Queue, Worker
 from aiorq.doctor import Finding, Report, examine, mend
 from aiorq.errors import InvalidJobOperation
+from aiorq.group import Group
+from aiorq.registry import RateLimitRegistry
 from aiorq.store import workers
 from aiorq.store.base import store_of
 from tests.scripts.conftest import told as commands_to
@@ -140,6 +143,67 @@ async def mended(case: Case, script: str, damage: Callable[[Any], Any]) -> None:
     assert of_books(await examine(case.real, settle=0.01)) == []
 
 
+async def browse(case: Case, script: str) -> None:
+    await case.real.zadd("rq:scheduled:default", {"a": 1, "b": 2})
+    fault = case.arm(script)
+    await case.call(case.queue.scheduled_job_registry.get_job_ids)
+    assert fault.hits == 1
+    assert await case.queue.scheduled_job_registry.get_job_ids() == ["a", "b"]
+
+
+async def sweep(case: Case, script: str) -> None:
+    await case.real.zadd("rq:failed:default", {"a": 1, "b": 2})
+    await swept(case, script, case.queue.failed_job_registry.cleanup, "rq:failed:default")
+
+
+async def sweep_group(case: Case, script: str) -> None:
+    await case.real.sadd("rq:group:mail", "gone")
+    await case.real.sadd("rq:groups", "mail")
+    await swept(case, script, Group(case.client, "mail").cleanup, "rq:group:mail", "rq:groups")
+
+
+async def sweep_limit(case: Case, script: str) -> None:
+    await case.real.zadd("rq:rl:api:allowed", {"gone": 1})
+    await case.real.sadd("rq:rl-keys", "api")
+    await swept(case, script, RateLimitRegistry("api", case.client).cleanup, "rq:rl:api:allowed", "rq:rl-keys")
+
+
+async def sweep_workers(case: Case, script: str) -> None:
+    await case.real.sadd("rq:workers", "rq:worker:dead")
+    await swept(case, script, lambda: Worker.all(case.client, cleanup=True), "rq:workers")
+
+
+async def swept(case: Case, script: str, clean: Callable[[], Awaitable[Any]], *keys: str) -> None:
+    """All of it is gone, or it is when it is tried again."""
+    fault = case.arm(script)
+    done = await case.call(clean)
+    assert fault.hits == 1
+    if not done:
+        await clean()
+    assert await case.real.exists(*keys) == 0
+
+
+async def tally(case: Case, script: str) -> None:
+    group = Group(case.client, "mail")
+    await group.enqueue_many(case.queue, [Queue.prepare_data("jobs.add", (1,)) for _ in range(3)])
+    fault = case.arm(script)
+    await case.call(group.counts)
+    assert fault.hits == 1
+    assert await group.counts() == {JobStatus.QUEUED: 3}
+
+
+async def pause(case: Case, script: str) -> None:
+    """A pause that is asked for twice lasts since the first time."""
+    fault = case.arm(script)
+    done = await case.call(lambda: case.queue.pause("why"))
+    assert fault.hits == 1
+    pause = await case.queue.paused()
+    assert (pause is not None) == done
+    if pause is not None:
+        assert pause.reason == "why"
+        assert await case.queue.pause("why") == pause
+
+
 async def books(case: Case) -> tuple[Any, ...]:
     """What is queued, and the statuses of all jobs."""
     jobs = await case.real.keys("rq:job:*")
@@ -153,13 +217,20 @@ def of_books(report: Report) -> list[Finding]:
 
 SCENARIOS: Final[dict[str, Scenario]] = {
     "ask_stop": ask_stop,
+    "browse": browse,
     "cancel": cancel,
     "delete": delete,
     "empty": empty,
     "enqueue": enqueue,
     "look": look,
+    "pause": pause,
     "readmit": readmit,
     "repair": repair,
     "save": save,
+    "sweep": sweep,
+    "sweep_group": sweep_group,
+    "sweep_limit": sweep_limit,
+    "sweep_workers": sweep_workers,
+    "tally": tally,
 }
 """What each script is put through."""

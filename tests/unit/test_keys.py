@@ -34,6 +34,13 @@ RQ_NAMES = {
     "first_seen": "rq:queue:A0:intermediate:first_seen:A1",
     "scheduler_lock": "rq:scheduler-lock:A0",
     "channel": "rq:pubsub:A0",
+    "scheduler": "rq:scheduler:A0",
+    "limits": "rq:rl-keys",
+    "limit": "rq:rl:A0",
+    "allowed": "rq:rl:A0:allowed",
+    "limited": "rq:rl:A0:rate_limited",
+    "groups": "rq:groups",
+    "group": "rq:group:A0",
 }
 
 

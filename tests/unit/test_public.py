@@ -10,15 +10,29 @@ import pytest
 import aiorq
 
 PUBLIC = [
+    "Attempt",
+    "Callback",
+    "Dependency",
+    "DequeueStrategy",
+    "Group",
     "Job",
     "JobOptions",
     "JobStatus",
     "Queue",
+    "RateLimit",
+    "Repeat",
     "Result",
+    "Retry",
+    "SimpleWorker",
+    "SpawnWorker",
+    "Webhook",
     "Worker",
+    "WorkerPool",
     "__version__",
+    "cancel_job",
     "connect",
     "get_current_job",
+    "requeue_job",
 ]
 """A name that is taken from here is a breaking change; a name that is added belongs into the changelog."""
 

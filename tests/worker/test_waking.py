@@ -39,6 +39,9 @@ async def test_it_asks_nothing_but_heartbeats_while_it_waits(
     )
     retired = max(index for index, command in enumerate(commands) if f'"{shas["retire"]}"' in command)
     asked = [command.split('"') for command in commands[settled + 1 : retired + 1]]
+    names_read = [command[3] for command in asked if command[1] == "SSCAN"]
+    assert sorted(names_read) == ["rq:groups", "rq:queues", "rq:rl-keys"]  # once a minute: there is nothing to sweep
+    asked = [command for command in asked if command[1] != "SSCAN"]
     assert {command[1] for command in asked} == {"EVALSHA"}
     scripts = [command[3] for command in asked]
     assert 3 <= scripts.count(shas["overdue"]) <= 5

@@ -8,13 +8,24 @@ local function is_met(prefix, parent, allow)
   return type(status) == 'table' or status == 'finished' or (allow and status == 'failed')
 end
 
--- Whether a job waits for a parent other than `ended`. Of a job with many parents those are kept for a day that it was
--- last known to wait for, so that the end of each of them costs a look at one more.
+-- Of a job with many parents keep for a day those that it waits for, and an empty text behind them, so that the end of each
+-- costs a look at one more, and not at all.
+local function keep_unmet(prefix, id, unmet)
+  local known = waits_key(prefix, id)
+  redis.call('DEL', known)
+  if #unmet <= 16 then return end
+  for index = 1, #unmet, 1000 do redis.call('RPUSH', known, unpack(unmet, index, math.min(index + 999, #unmet))) end
+  redis.call('RPUSH', known, '')
+  redis.call('EXPIRE', known, 86400)
+end
+
+-- Whether a job waits for a parent other than `ended`.
 local function is_waiting(prefix, id, allow, ended)
   local known = waits_key(prefix, id)
   while true do
     local parent = redis.call('LINDEX', known, 0)
     if not parent then break end
+    if parent == '' then return false end
     if parent ~= ended and not is_met(prefix, parent, allow) then return true end
     redis.call('LPOP', known)
   end
@@ -23,10 +34,7 @@ local function is_waiting(prefix, id, allow, ended)
   for _, parent in ipairs(parents.err and {} or parents) do
     if parent ~= ended and not is_met(prefix, parent, allow) then unmet[#unmet + 1] = parent end
   end
-  if #unmet > 16 then
-    for index = 1, #unmet, 1000 do redis.call('RPUSH', known, unpack(unmet, index, math.min(index + 999, #unmet))) end
-    redis.call('EXPIRE', known, 86400)
-  end
+  keep_unmet(prefix, id, unmet)
   return #unmet > 0
 end
 
@@ -44,6 +52,7 @@ local function enqueue_dependent(prefix, id, ended, how, moment)
     concurrency or nil)
   if not fit then return 'waits' end
   redis.pcall('ZREM', registry_key(prefix, 'deferred', queue), id)
+  redis.pcall('SADD', queues_key(prefix), queue_key(prefix, queue))
   redis.call('DEL', waits_key(prefix, id))
   keep_waiting(prefix, id, ttl)
   return 'enqueued', queue
@@ -61,7 +70,10 @@ local function end_parent(prefix, id, how, moment)
     local part = id .. ':' .. epoch(moment)
     redis.call('SUNIONSTORE', parting_key(prefix, part), parting_key(prefix, part), set)
     redis.call('DEL', set)
-    redis.call('HSET', ended_parents_key(prefix), part, how)
+    if type(redis.pcall('HSET', ended_parents_key(prefix), part, how)) == 'table' then -- ours alone, thus garbage
+      redis.call('DEL', ended_parents_key(prefix))
+      redis.call('HSET', ended_parents_key(prefix), part, how)
+    end
     return enqueued, part
   end
   for _, child in ipairs(redis.call('SMEMBERS', set)) do

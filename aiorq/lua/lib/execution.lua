@@ -54,7 +54,8 @@ local function end_execution(prefix, worker, queue, id, token, word)
   redis.call('ZREM', registry_key(prefix, 'wip', queue), id .. ':' .. token)
   redis.pcall('SREM', worker_executions_key(prefix, worker), id .. ':' .. token)
   answer_stop(prefix, worker, token, word)
-  return type(began) == 'string' and tonumber(began) or nil
+  began = type(began) == 'string' and tonumber(began)
+  return began and began >= 0 and began <= 2 ^ 53 and began or nil
 end
 
 -- What became of a run whose worker says how it ended and does not hold it any more: a word (see `remember_end`), or

@@ -24,6 +24,7 @@ local function admit(prefix, limit, concurrency, moment)
         redis.call('ZADD', limited, score, id)
         return
       end
+      redis.pcall('SADD', queues_key(prefix), queue_key(prefix, queue))
       redis.call('ZADD', allowed, moment, id)
       redis.call('HSET', key, 'status', 'queued', 'enqueued_at', iso(moment))
     end
@@ -50,12 +51,15 @@ local function place_job(prefix, queue, id, moment, front, at, limit, concurrenc
     return 'scheduled'
   end
   if limit then
+    check_kind(limits_key(prefix), 'set')
+    check_kind(limit_key(prefix, limit), 'hash')
+    concurrency = math.max(1, tonumber(concurrency or nil) or 1)
     redis.call('ZADD', limited_key(prefix, limit), moment, id)
     redis.call('SADD', limits_key(prefix), limit)
     redis.call('HSET', limit_key(prefix, limit), 'concurrency', concurrency)
     redis.call('HSET', key, 'status', 'rate_limited')
     if front then redis.call('HSET', key, 'enqueue_at_front', 1) end
-    admit(prefix, limit, tonumber(concurrency) or 1, moment)
+    admit(prefix, limit, concurrency, moment)
     return redis.call('HGET', key, 'status')
   end
   redis.call(front and 'LPUSH' or 'RPUSH', queue_key(prefix, queue), id)

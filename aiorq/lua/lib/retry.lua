@@ -41,7 +41,8 @@ end
 local function interval_of(text, number)
   local read, list = pcall(cjson.decode, text or '[]')
   if not read or type(list) ~= 'table' or #list == 0 then return 0 end
-  return tonumber(list[math.max(1, math.min(number, #list))]) or 0
+  local seconds = tonumber(list[math.max(1, math.min(number, #list))]) or 0
+  return seconds > 0 and seconds or 0
 end
 
 -- Give a job that has retries left its next place, and count one down; returns that place, or nil when none is left, or

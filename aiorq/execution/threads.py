@@ -1,0 +1,423 @@
+"""Running jobs inside of this process, without a fork: for tests and debuggers, where nothing must hold against a job.
+
+A job runs in a thread beside the event loop that looks after it: in one of its own, or, where the event loop has left
+it free, in the main thread. It is told to end by an exception: of its timeout, or `JobStopped`. In another thread than
+the main one that comes between two instructions of Python, and so not while it sleeps, or waits in C code; in the main
+thread a signal ends the waiting.
+
+What does not end by that cannot be killed. It is left to itself: its outcome does not count any more, but what it does
+goes on. Nor is its memory limited.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import importlib
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from queue import SimpleQueue
+from types import FrameType
+from typing import Any, ClassVar, Final, NoReturn, Protocol
+
+from aiorq.call import import_name
+from aiorq.current import CurrentRun, current_run
+from aiorq.ending import summarize
+from aiorq.errors import AiorqError, JobTimeoutException
+from aiorq.execution.around import perform_escorted
+from aiorq.execution.forking import TIMEOUT_GRACE, outcome_of
+from aiorq.execution.frames import Kind
+from aiorq.execution.horse import Order, Prepared, say_raised
+from aiorq.execution.zygote import Settings
+from aiorq.outcome import Lost, NotBegun, Outcome
+from aiorq.serializers import Serializer, resolve_serializer
+
+log = logging.getLogger(__name__)
+
+_LAST_GRACE: Final = 1.0
+"""Seconds that a job has to end after it was killed; then it is left to itself."""
+_SKIPPED: Final = ("the job", "on_success", "on_failure", "the exception handler")
+"""What does not begin any more in a job that is to end; the hooks that clean up do."""
+_raise_in_thread: Final = ctypes.pythonapi.PyThreadState_SetAsyncExc
+_raise_in_thread.argtypes = (ctypes.c_ulong, ctypes.py_object)
+_NOTHING: Final[Any] = ctypes.py_object()  # a null pointer; None would be raised
+
+
+class ThreadExecutorError(AiorqError):
+    """Jobs cannot be run in this process."""
+
+
+class JobStopped(BaseException):
+    """Raised in a function that is told to end, where there is no process to be killed."""
+
+
+class Place(Protocol):
+    """Where jobs run."""
+
+    def begin(self, call: Callable[[], None], name: str) -> None:
+        """Have `call` called there, soon."""
+
+    def interrupt(self, thread: int, error: type[BaseException]) -> None:
+        """Have an exception raised in the code that runs in that thread."""
+
+    def calm(self, thread: int) -> None:
+        """Forget an exception that was not raised yet; called in that thread."""
+
+
+class OwnThreads:
+    """Each job in a thread of its own."""
+
+    def begin(self, call: Callable[[], None], name: str) -> None:
+        """Start the thread."""
+        # One that cannot be interrupted must not hold up the end of the process.
+        threading.Thread(target=call, name=name, daemon=True).start()
+
+    def interrupt(self, thread: int, error: type[BaseException]) -> None:
+        """Raise it at the thread's next instruction."""
+        _raise_in_thread(thread, error)
+
+    def calm(self, thread: int) -> None:
+        """Take it back."""
+        _raise_in_thread(thread, _NOTHING)
+
+
+class MainThread:
+    """One job after the other in the main thread, while the event loop runs in another one."""
+
+    def __init__(self) -> None:
+        """Wait for `serve`."""
+        self._calls: SimpleQueue[tuple[Callable[[], None], str] | None] = SimpleQueue()
+        self._pending: type[BaseException] | None = None
+        self._busy = False
+        self._before: Any = signal.SIG_DFL
+
+    def begin(self, call: Callable[[], None], name: str) -> None:
+        """Hand it to the main thread."""
+        self._calls.put((call, name))
+
+    def interrupt(self, thread: int, error: type[BaseException]) -> None:
+        """Raise it by a signal, which ends what the main thread waits for."""
+        self._pending = error
+        signal.pthread_kill(thread, signal.SIGALRM)
+
+    def calm(self, thread: int) -> None:  # noqa: ARG002 - there is one
+        """Take it back."""
+        self._pending = None
+
+    def serve(self) -> None:
+        """Run what is handed over, in the main thread, until `end`."""
+        self._before = signal.signal(signal.SIGALRM, self._ring)
+        try:
+            while (entry := self._calls.get()) is not None:
+                self._busy = True
+                entry[0]()
+                self._busy = False
+        finally:
+            signal.signal(signal.SIGALRM, self._before)
+
+    def end(self) -> None:
+        """Let `serve` return; from whatever thread."""
+        self._calls.put(None)
+
+    def _ring(self, number: int, frame: FrameType | None) -> None:
+        error, self._pending = self._pending, None
+        if error is not None:
+            if self._busy:
+                raise error
+        elif callable(self._before):  # an alarm of somebody else's
+            self._before(number, frame)
+
+
+class _Run(Prepared):
+    """A run in a thread of this process. What is called there says so; all else is called in the event loop."""
+
+    __slots__ = ("_at", "_executor", "_inside", "_lock", "_loop", "_place", "_step", "_stopped", "_thread")
+
+    heeds_sigterm: ClassVar[bool] = False
+
+    def __init__(
+        self, order: Order, settings: Settings, serializer: Serializer, place: Place, executor: ThreadExecutor
+    ) -> None:
+        super().__init__(order._replace(memory_limit=0).encode(), settings.context, serializer, frozenset())
+        self._executor = executor
+        self._place = place
+        self._loop = asyncio.get_running_loop()
+        self._lock = threading.Lock()
+        self._thread = 0
+        self._inside = False  # user code is
+        self._step = 0
+        self._stopped = False
+
+    def main(self) -> None:
+        """Run the job, in its thread."""
+        self._thread = threading.get_ident()
+        worker = os.getpid()
+        token = current_run.set(self.current)
+        try:
+            kind, fields = perform_escorted(self, self._announce)
+        except BaseException as error:  # noqa: BLE001 - one that was meant for user code came a moment too late
+            kind, fields = say_raised(error, self, 0)
+        finally:
+            if os.getpid() != worker:  # a process that the job forked came back here
+                os._exit(0)
+            current_run.reset(token)
+        self._tell(self._executor.on_end, self.number, kind, fields)
+
+    def arm(self, doing: str, seconds: int) -> None:
+        """Let user code begin, in the job's thread; `seconds` of 0 and less are no limit."""
+        with self._lock:
+            if self._stopped and doing.startswith(_SKIPPED):
+                raise JobStopped("the job is to end")
+            self.passed = False
+            self.doing = doing
+            self.seconds = seconds
+            self._step += 1
+            self._inside = True
+        if seconds > 0:
+            self._tell(self._executor.on_begin, self.number, self._step, seconds)
+
+    def disarm(self) -> None:
+        """Take note that it has ended, in the job's thread."""
+        with self._lock:
+            self._inside = False
+            self._place.calm(self._thread)
+        self._tell(self._executor.on_pause, self.number)
+
+    def end_loop(self, runner: asyncio.Runner) -> None:
+        """End an event loop, after closing what the job opened in it: this process goes on."""
+        try:
+            if self._executor.tidy is not None:
+                runner.run(self._executor.tidy(self.current()))
+        finally:
+            runner.close()
+
+    def let_sigterm_end(self) -> None:
+        """Nothing: the signal is for the worker."""
+
+    def ring(self, step: int) -> None:
+        """End what runs, unless another step has begun, since its time is over."""
+        with self._lock:
+            if self._inside and self._step == step:
+                self.passed = True
+                self._interrupt(_speaking(JobTimeoutException, str(self.late())))
+
+    def stop(self, hard: bool = False) -> None:
+        """End what runs, and let nothing else begin; with `hard` a coroutine too that keeps its event loop busy."""
+        with self._lock:
+            self._stopped = True
+            if self._inside:
+                self._interrupt(JobStopped, hard)
+
+    def _interrupt(self, error: type[BaseException], hard: bool = False) -> None:
+        task = self.task
+        # A task that has the processor may never give it back.
+        if task is None or hard or asyncio.current_task(task.get_loop()) is not None:
+            self._place.interrupt(self._thread, error)
+        if task is not None:
+            with suppress(RuntimeError):  # its event loop has just ended
+                task.get_loop().call_soon_threadsafe(task.cancel)
+
+    def _announce(self, doing: str, seconds: int, told: bool) -> None:  # noqa: ARG002 - `arm` says it
+        self._tell(self._executor.on_step, self.number, doing, told)
+
+    def _tell(self, call: Callable[..., None], *args: Any) -> None:
+        with suppress(RuntimeError):  # the event loop has ended, and nobody waits for this job any more
+            self._loop.call_soon_threadsafe(call, *args)
+
+
+def _speaking(kind: type[BaseException], text: str) -> type[BaseException]:
+    """A class that is `kind` to all who look, and whose text is there although only the class can be handed over."""
+
+    def make(self: BaseException, *args: object) -> None:
+        kind.__init__(self, *(args or (text,)))
+
+    names = {"__init__": make, "__module__": kind.__module__, "__qualname__": kind.__qualname__}
+    return type(kind.__name__, (kind,), names)
+
+
+class _Running:
+    __slots__ = ("doing", "future", "killed", "run", "stopped", "timers", "told", "why")
+
+    def __init__(self, run: _Run, future: asyncio.Future[Outcome]) -> None:
+        self.run = run
+        self.future = future
+        self.timers: list[asyncio.TimerHandle] = []
+        self.killed = False
+        self.stopped = False
+        self.why = ""
+        self.doing = ""
+        self.told = False
+
+    def cancel_timers(self) -> None:
+        for timer in self.timers:
+            timer.cancel()
+        self.timers.clear()
+
+    def lost(self) -> Lost:
+        return Lost(why=self.why, stopped=self.stopped, doing=self.doing, told=self.told)
+
+
+class ThreadExecutor:
+    """Runs each job in a thread of this process; see the module for what it cannot do. An `Executor`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        place: Place | None = None,
+        *,
+        tidy: Callable[[CurrentRun], Coroutine[Any, Any, None]] | None = None,
+        timeout_grace: float = TIMEOUT_GRACE,
+    ) -> None:
+        """Prepare; `start` begins.
+
+        Args:
+            settings: as for the process that forks jobs.
+            place: where jobs run; None for threads of their own.
+            tidy: closes what a run opened in an event loop, at the loop's end.
+            timeout_grace: seconds that a job may go on after the exception of its timeout.
+        """
+        self._settings = settings
+        self._place = place or OwnThreads()
+        self.tidy = tidy
+        self._grace = timeout_grace
+        self._serializer: Serializer | None = None
+        self._running: dict[int, _Running] = {}
+        self._last_number = 0
+
+    async def start(self) -> None:
+        """Import what is to be preloaded.
+
+        Raises:
+            ThreadExecutorError: something cannot be imported.
+        """
+        settings = self._settings
+        sys.path[:0] = [folder for folder in settings.path if folder not in sys.path]
+        wanted = dict.fromkeys(settings.preload, "a module") | settings.context.hooks.names()
+        for name, what in wanted.items():
+            try:
+                if what == "a module":
+                    importlib.import_module(name)
+                elif not callable(import_name(name)):
+                    raise TypeError("it cannot be called")
+            except Exception as error:
+                raise ThreadExecutorError(f"cannot use {name} as {what}: {summarize(error)}") from error
+        self._serializer = resolve_serializer(settings.context.serializer)
+
+    async def broken(self) -> NoReturn:
+        """Wait for ever: there is nothing that could break."""
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def execute(self, order: Order) -> Outcome:
+        """Run a job and say how it ended. A caller that is cancelled leaves it running; see `kill`."""
+        if self._serializer is None:
+            return NotBegun("nothing runs jobs (any more)")
+        run = _Run(order, self._settings, self._serializer, self._place, self)
+        running = _Running(run, asyncio.get_running_loop().create_future())
+        self._running[order.number] = running
+        try:
+            self._place.begin(run.main, f"aiorq job {order.number}")
+        except RuntimeError as error:  # no thread can be started
+            del self._running[order.number]
+            return NotBegun(str(error))
+        return await asyncio.shield(running.future)
+
+    def next_number(self) -> int:
+        """A number for an `Order`."""
+        self._last_number += 1
+        return self._last_number
+
+    def stop(self, number: int, why: str, grace: float) -> None:
+        """Tell a run to end, and `kill` it when it has not ended in time; see `Executor`."""
+        running = self._running.get(number)
+        if running is None:
+            return
+        told = running.stopped
+        if not told:
+            running.stopped = True
+            running.why = why
+        if running.killed:
+            return
+        if grace <= 0:
+            self.kill(number, why)
+            return
+        if not told:
+            running.cancel_timers()
+            running.run.stop()
+        running.timers.append(asyncio.get_running_loop().call_later(grace, self.kill, number, why))
+
+    def kill(self, number: int, why: str) -> None:
+        """Tell a run to end at once, and leave it to itself when it has not within a second."""
+        running = self._running.get(number)
+        if running is None or running.killed:
+            return
+        running.killed = True
+        running.why = running.why or why
+        running.cancel_timers()
+        running.run.stop(hard=True)
+        running.timers.append(asyncio.get_running_loop().call_later(_LAST_GRACE, self._abandon, number))
+
+    def kill_all(self, why: str) -> None:
+        """`kill` every run."""
+        for number in list(self._running):
+            self.kill(number, why)
+
+    async def close(self) -> None:
+        """Kill what still runs, and wait until it has ended or is left to itself."""
+        self._serializer = None
+        self.kill_all("the worker ended")
+        if self._running:
+            await asyncio.wait([running.future for running in self._running.values()])
+
+    def on_step(self, number: int, doing: str, told: bool) -> None:
+        """Hear of what a run does next beside its function."""
+        running = self._running.get(number)
+        if running is not None:
+            running.doing, running.told = doing, told
+
+    def on_begin(self, number: int, step: int, seconds: int) -> None:
+        """Hear that user code begins which has so many seconds."""
+        running = self._running.get(number)
+        if running is None or running.stopped or running.killed:
+            return
+        loop = asyncio.get_running_loop()
+        running.cancel_timers()
+        running.timers.append(loop.call_later(seconds, running.run.ring, step))
+        running.timers.append(loop.call_later(seconds + self._grace, self.kill, number, "timeout"))
+
+    def on_pause(self, number: int) -> None:
+        """Hear that user code has ended."""
+        running = self._running.get(number)
+        if running is not None and not (running.stopped or running.killed):
+            running.cancel_timers()
+
+    def on_end(self, number: int, kind: Kind, fields: list[bytes]) -> None:
+        """Hear that a run has ended."""
+        running = self._running.get(number)
+        if running is None:
+            return
+        if running.stopped or running.killed:
+            self._settle(number, running.lost())
+        else:
+            *said, warning = fields
+            self._settle(number, outcome_of(kind, said, warning.decode()))
+
+    def _abandon(self, number: int) -> None:
+        running = self._running[number]
+        log.error(
+            "job %s cannot be interrupted (%s): what it does goes on, but does not count any more",
+            running.run.current().job_id,
+            running.why,
+        )
+        self._settle(number, running.lost())
+
+    def _settle(self, number: int, outcome: Outcome) -> None:
+        running = self._running.pop(number)
+        running.cancel_timers()
+        if not running.future.done():
+            running.future.set_result(outcome)

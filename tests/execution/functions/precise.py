@@ -1,0 +1,32 @@
+"""Functions for the tests of the executors: jobs that are busy in Python."""
+
+from __future__ import annotations
+
+import time
+
+from waiting import pass_gate, tell  # type: ignore[import-not-found]
+
+
+def count_for(seconds: float) -> int:
+    """Be busy in Python for that time."""
+    end = time.monotonic() + seconds
+    count = 0
+    while time.monotonic() < end:
+        count += 1
+    return count
+
+
+def count_for_ever(told: str) -> None:
+    tell(told, "begun")
+    count_for(3600)
+
+
+def endure(told: str, gate: str) -> None:
+    """Wait at the gate, whatever is raised meanwhile."""
+    tell(told, "begun")
+    while True:
+        try:
+            pass_gate(gate)
+        except BaseException:  # noqa: BLE001, S112 - what a job should not do
+            continue
+        return

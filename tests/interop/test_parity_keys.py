@@ -1,0 +1,215 @@
+"""What aiorq leaves in Redis equals what rq leaves for the same calls, for every option, ending and operation of jobs.
+
+The scenarios (`scenarios.py`) are played by both libraries at the same time, under two prefixes of one database. A
+difference that is meant gets a row in the table of allowed ones, with its reason; a row that covers nothing fails.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+
+import anyio
+import pytest
+
+from aiorq import __version__, connect
+from tests.interop.conftest import Pair
+from tests.interop.scenarios import SCENARIOS
+from tests.interop.sides import WORKER, Ours, Theirs, names_of, play
+from tests.interop.snapshot import Allowed, Snapshot, of_names, of_worker, unexplained, unused
+
+TOLERANCE = 45.0
+"""Seconds by which two TTLs may differ, at most: a worker of rq's is slower. The scenarios' own differ by more."""
+YEAR = 31_536_000.0
+
+# Where aiorq differs from RQ on purpose, in the words of the table of such differences.
+EVERY_KEY = (
+    "in RQ the result stream of a failed job never expires and canceled jobs live forever; in aiorq every key has a "
+    "TTL or a cap, or belongs to a job that has"
+)
+STOPPED = "in RQ a stopped job's result says FAILED; in aiorq STOPPED"
+CANCEL = (
+    "in RQ a running job that is canceled goes on and ends finished, in two registries; in aiorq its process is "
+    "killed, and the job is canceled, in one registry"
+)
+INTERVALS = (
+    "RQ aligns the retry intervals of a job that raises to the end of the list; aiorq to the start, the last repeats"
+)
+
+# What that table does not name.
+GONE = "UNNAMED: a parent that is gone counts as met, as an unknown one does in both; in RQ its children wait for ever"
+REQUEUE = "UNNAMED: in RQ a requeued job still has the TTL of its failure, and may vanish from under its queue"
+LEFTOVER = "UNNAMED: a leftover in RQ: a value that the process of a job had in memory when it saved the job"
+STALE = "UNNAMED: RQ saves a copy of the job from before its start when its process was killed"
+LISTED = "UNNAMED: RQ lists a failed job that it deletes at once, until the next cleanup"
+RETRY_VALUE = "UNNAMED: RQ keeps the returned Retry, which only a process with rq can read, as a value of the job's"
+LATER = "UNNAMED: RQ takes no notice of dependencies of a job that is scheduled; in aiorq it waits for them, too"
+
+ALLOWED: list[Allowed] = [
+    Allowed("rq:worker:* | version", __version__, "the version of the library that the worker runs"),
+    Allowed(
+        "rq:worker:* | ip_address", "unknown", "RQ's word where the address is not known, which aiorq does not look up"
+    ),
+    Allowed(
+        "rq:clean_groups | *", None, "the mark of RQ's maintenance, which runs at the start of each of its workers"
+    ),
+    # Outcomes of failed jobs.
+    *(
+        Allowed(f"rq:results:{name} | (ttl)", YEAR, EVERY_KEY)
+        for name in (
+            "at-once-with-*",
+            "asked-again-with-retries_job",
+            "canceled-after-the-end_*",
+            "group-run_two",
+            "on-failure*_job",
+            "on-success*",
+            "parent-asking-again_parent",
+            "parent-failed-and-finished_one",
+            "parent-failed-before_parent",
+            "parent-stopped_parent",
+            "parent-whose-callback-raises_parent",
+            "rate-limit-*_one",
+            "removed-from-registries_failed",
+            "repeated-failed_job",
+        )
+    ),
+    Allowed("rq:job:parent-failed-before_parent:dependents | (ttl)", YEAR, EVERY_KEY),
+    # Canceled jobs.
+    *(
+        Allowed(f"rq:job:{name} | (ttl)", YEAR, EVERY_KEY)
+        for name in (
+            "canceled-after-the-end_finished",
+            "canceled-child-of-a-finished-parent_child",
+            "canceled-deferred_child",
+            "canceled-deferred_child:dependents",
+            "canceled-deferred-and-forgotten_child",
+            "canceled-retry_job",
+            "canceled-running_job",
+            "canceled-scheduled_job",
+            "in-a-pipeline_parent",
+            "parent-canceled_parent",
+            "parent-canceled_parent:dependents",
+            "parent-canceled-for-its-children_parent",
+            "parent-canceled-for-its-children_parent:dependents",
+            "rate-limit-*-canceled_*",
+        )
+    ),
+    Allowed("rq:job:canceled-queued_job | (ttl)", 900.0, EVERY_KEY),
+    Allowed("rq:job::canceled-*_child:dependencies | (ttl)", YEAR, EVERY_KEY),
+    # Keys that belong to no job (any more).
+    Allowed("rq:job::emptied-of-a-child_child:dependencies | *", None, EVERY_KEY),
+    Allowed("rq:job:*_missing:dependents | *", None, EVERY_KEY),
+    Allowed("rq:job::many-with-dependencies_met:dependencies | *", None, EVERY_KEY),
+    Allowed(
+        "rq:job::parent-missing_mixed:dependencies | (members)",
+        ["parent-missing_parent"],
+        f"{EVERY_KEY}: thus the parent that is missing has no set of those that wait for it",
+    ),
+    Allowed(
+        "rq:job:canceled-child-of-a-finished-parent_parent:dependents | *",
+        None,
+        "UNNAMED: a leftover in RQ: a canceled job among those that wait",
+    ),
+    # Stopped and canceled runs.
+    Allowed("rq:results:*stopped_* | 0 type", "3", STOPPED),
+    Allowed("rq:results:*stopped_* | 0 exc_string", "the job was stopped, as somebody had asked", STOPPED),
+    Allowed("rq:results:*stopped_* | 0 execution_ended_at", "<epoch>", STALE),
+    Allowed("rq:job:*stopped_* | worker_name", WORKER, STALE),
+    Allowed("rq:job:*stopped_* | last_heartbeat", "<date>", STALE),
+    Allowed("rq:job:*stopped_* | ended_at", "<date>", STALE),
+    Allowed("rq:job:canceled-running_job | status", "canceled", CANCEL),
+    Allowed("rq:job:canceled-running_job | ended_at", "", CANCEL),
+    Allowed("rq:finished:canceled-running | *", None, CANCEL),
+    Allowed("rq:results:canceled-running_job | *", None, CANCEL),
+    # Retries.
+    Allowed(
+        "rq:scheduled:retried-by-a-list-that-is-too-long | retried-by-a-list-that-is-too-long_job", 300.0, INTERVALS
+    ),
+    Allowed("rq:job:retried-by-a-list-that-is-too-short_job | retries_left", "2", INTERVALS),
+    Allowed("rq:results:*asking-again_* | ? return_value", None, RETRY_VALUE),
+    Allowed("rq:results:asked-again* | ? return_value", None, RETRY_VALUE),
+    Allowed("rq:job:* | result", None, LEFTOVER),
+    # Requeued jobs.
+    Allowed("rq:job:requeued*_* | (ttl)", "none", REQUEUE),
+    Allowed("rq:results:requeued-finished_job | (ttl)", "none", REQUEUE),
+    Allowed("rq:job:rate-limit-and-a-requeue_one | (ttl)", "none", REQUEUE),
+    Allowed("rq:job:failed-parent-requeued_parent* | (ttl)", "none", REQUEUE),
+    Allowed("rq:job:* | exc_info", None, "UNNAMED: a leftover in RQ: an empty text in a field that it uses no more"),
+    # Parents that are gone.
+    *(
+        row
+        for name, queue, child in (
+            ("parent-deleted", "", "child"),
+            ("emptied", "_idle", "child"),
+            ("failed-parent-not-kept", "_idle", "allowing"),
+            ("failed-parent-not-kept-strict", "_idle", "strict"),
+        )
+        for row in (
+            Allowed(f"rq:deferred:{name}{queue} | *", None, GONE),
+            Allowed(f"rq:job:{name}_{child} | status", "queued", GONE),
+            Allowed(f"rq:job:{name}_{child} | enqueued_at", "<date>", GONE),
+            Allowed(f"rq:queue:{name}{queue} | (items)", [f"{name}_{child}"], GONE),
+            Allowed(f"rq:queue:{name}{queue} | (t*)", "*", GONE),
+        )
+    ),
+    # Scheduled jobs.
+    Allowed("rq:scheduled:scheduled-and-deferred | *", None, LATER),
+    Allowed("rq:deferred:scheduled-and-deferred | (t*)", "*", LATER),
+    Allowed("rq:deferred:scheduled-and-deferred | scheduled-and-deferred_child", 0.0, LATER),
+    Allowed("rq:job:scheduled-and-deferred_child | status", "deferred", LATER),
+    Allowed("rq:job:scheduled-and-deferred_parent:dependents | (t*)", "*", LATER),
+    Allowed("rq:job:scheduled-and-deferred_parent:dependents | (members)", ["scheduled-and-deferred_child"], LATER),
+    Allowed("rq:job::scheduled-and-deferred_child:dependencies | (t*)", "*", LATER),
+    Allowed("rq:job::scheduled-and-deferred_child:dependencies | (members)", ["scheduled-and-deferred_parent"], LATER),
+    Allowed(
+        "rq:job:created-and-scheduled_job | timeout",
+        "180",
+        "UNNAMED: RQ gives a job that is only scheduled the timeout of its queue when it is due, and of a queue with "
+        "another default it then does not know",
+    ),
+    # The rest.
+    Allowed("rq:failed:*-not-kept* | *", None, LISTED),
+    Allowed(
+        "rq:job:at-once-* | ended_at", "<date>", "UNNAMED: RQ does not note when a job failed in its caller's place"
+    ),
+    Allowed(
+        "rq:job:registered_job | (ttl)",
+        "none",
+        "UNNAMED: in RQ to list a job among the failed ones has it expire, even out of its queue",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+async def left(
+    anyio_backend: str, pair: Pair, jobs: ModuleType, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Snapshot, Snapshot]:
+    """What rq and what aiorq left of all scenarios."""
+    connection = connect(pair.ours.url)
+    path, folder = str(Path(str(jobs.__file__)).parent), tmp_path_factory.mktemp("told")
+    theirs, ours = Theirs(pair.theirs, path, folder), Ours(pair.ours, path, folder, connection)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(play, theirs, SCENARIOS)
+        tasks.start_soon(play, ours, SCENARIOS)
+    await connection.aclose()
+    return pair.theirs.take(), pair.ours.take()
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_scenario(name: str, left: tuple[Snapshot, Snapshot]) -> None:
+    theirs, ours = (of_names(snapshot, names_of(name)) for snapshot in left)
+    assert theirs
+    assert unexplained(theirs, ours, ALLOWED, TOLERANCE) == []
+
+
+def test_worker(left: tuple[Snapshot, Snapshot]) -> None:
+    theirs, ours = (of_worker(snapshot, WORKER) for snapshot in left)
+    assert unexplained(theirs, ours, ALLOWED, TOLERANCE) == []
+
+
+def test_nothing_else_is_left(left: tuple[Snapshot, Snapshot]) -> None:
+    assert unexplained(*left, ALLOWED, TOLERANCE) == []
+
+
+def test_every_allowed_difference_is_there(left: tuple[Snapshot, Snapshot]) -> None:
+    assert unused(*left, ALLOWED, TOLERANCE) == []

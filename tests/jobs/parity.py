@@ -1,0 +1,102 @@
+"""Functions and callbacks for jobs that rq and aiorq run alike: each finds out which of the two runs it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import rq
+from rq.command import send_stop_job_command
+
+import aiorq
+
+
+def _job() -> Any:
+    return rq.get_current_job() or aiorq.get_current_job()
+
+
+def _trace(job: Any, connection: Any, line: str) -> None:
+    """Leave a line beside the job, under the prefix of the library that runs it."""
+    connection.rpush(job.key.replace(":job:", ":trace:"), line)
+
+
+def fail_while_retries_are_left(value: int) -> int:
+    if _job().retries_left:
+        raise ValueError("not yet")
+    return value
+
+
+def fail_unless_told(folder: str) -> str:
+    """Fail unless there is a file of the job's name."""
+    if not Path(folder, _job().key).exists():
+        raise ValueError("not told")
+    return "told"
+
+
+def ask_again(times: int, interval: Any = 0, at_front: bool = False) -> rq.Retry:
+    return rq.Retry(times, interval, at_front)
+
+
+def ask_again_once(value: int) -> Any:
+    return value if _job().number_of_retries else rq.Retry(5)
+
+
+def die_once() -> str:
+    """End the process of the first attempt."""
+    if _job().retries_left:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "survived"
+
+
+async def _ask(method: str, **options: Any) -> None:
+    job = aiorq.get_current_job()
+    assert job is not None
+    await getattr(job, method)(**options)
+    await job.connection.aclose()
+
+
+def stop_myself() -> None:
+    """Have the job that runs here stopped, and wait for that."""
+    theirs = rq.get_current_job()
+    if theirs is not None:
+        send_stop_job_command(theirs.connection, theirs.id)
+    else:
+        asyncio.run(_ask("stop", timeout=None))
+    time.sleep(60)
+
+
+def cancel_myself() -> str:
+    """Cancel the job that runs here; RQ's goes on."""
+    theirs = rq.get_current_job()
+    if theirs is not None:
+        theirs.cancel()
+    else:
+        asyncio.run(_ask("cancel"))
+        time.sleep(60)
+    return "went on"
+
+
+def on_success(job: Any, connection: Any, result: Any) -> None:
+    _trace(job, connection, f"success: {result!r}")
+
+
+def on_failure(job: Any, connection: Any, kind: type[BaseException], value: BaseException, traceback: Any) -> None:
+    _trace(job, connection, f"failure: {kind.__name__}: {value}, {'with' if traceback else 'without'} a traceback")
+
+
+def on_stopped(job: Any, connection: Any) -> None:
+    _trace(job, connection, "stopped")
+
+
+def on_success_raising(job: Any, connection: Any, result: Any) -> None:
+    _trace(job, connection, f"success, and raises: {result!r}")
+    raise RuntimeError("the callback's own")
+
+
+def on_failure_raising(job: Any, connection: Any, *_: Any) -> None:
+    _trace(job, connection, "failure, and raises")
+    raise RuntimeError("the callback's own")
