@@ -59,6 +59,11 @@ def make_call(func: object, args: Sequence[Any] = (), kwargs: Mapping[str, Any] 
     return Call(name, instance, tuple(args), dict(kwargs or {}))
 
 
+def as_args(args: Sequence[Any] | None) -> tuple[Any, ...]:
+    """Positional arguments that are given as one; a text alone is one argument, as on RQ's page about jobs."""
+    return (args,) if isinstance(args, (str, bytes)) else tuple(args or ())
+
+
 def _name(func: object) -> tuple[str, object | None]:
     if isinstance(func, str):
         if not func.strip(". "):

@@ -180,9 +180,13 @@ class ExecutionRegistry:
         wanted = execution_or_id if isinstance(execution_or_id, str) else execution_or_id.id
         return wanted in await self.get_execution_ids()
 
-    async def cleanup(self) -> int:
-        """Take out what has expired; returns how many those were."""
-        return await registries.clean(self._store, self.key, "expired")
+    async def cleanup(self, timestamp: float | None = None) -> int:
+        """Take out what has expired; returns how many those were.
+
+        Args:
+            timestamp: seconds since 1970 that count as now; None for the server's time.
+        """
+        return await registries.clean(self._store, self.key, "expired", timestamp)
 
 
 async def read_executions(store: Store, runs: Sequence[RunId], job: JobRecord | None = None) -> list[Execution]:

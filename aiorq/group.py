@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 from uuid import uuid4
 
 from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
 
 from aiorq.enqueuer import EnqueueData
 from aiorq.errors import NoSuchGroupError
@@ -109,7 +110,9 @@ class Group:
     async def enqueue_many(
         self,
         queue: Queue,
-        job_datas: Sequence[EnqueueData],
+        job_datas: Iterable[EnqueueData],
+        pipeline: Pipeline | None = None,
+        *,
         progress: Callable[[int], None] | None = None,
     ) -> list[Job[Any]]:
         """Put many calls on a queue and into the group, as `Queue.enqueue_many` does with `group_id`.
@@ -117,12 +120,13 @@ class Group:
         Args:
             queue: of the same Redis and prefix.
             job_datas: from `Queue.prepare_data`.
+            pipeline: one of the caller's to add the calls to.
             progress: is told after each step how many were sent.
 
         Returns:
             the jobs, in the same order.
         """
-        return await queue.enqueue_many(job_datas, group_id=self.name, progress=progress)
+        return await queue.enqueue_many(job_datas, pipeline, self.name, progress=progress)
 
     async def count(self) -> int:
         """How many jobs the group has. One that has just expired counts until the next cleanup."""
@@ -148,8 +152,14 @@ class Group:
         ids = [job_id for job_id in await self.get_job_ids() if is_job_id(job_id)]
         return await read_jobs(self.store, ids, Job, serializer)
 
-    async def delete_job(self, job_id: str) -> int:
-        """Take a job out of the group; the job itself stays. Returns 1, or 0 when it was not in it."""
+    async def delete_job(self, job_id: str, pipeline: Pipeline | None = None) -> int:
+        """Take a job out of the group; the job itself stays. Returns 1, or 0 when it was not in it.
+
+        With a pipeline of the caller's the call is added to that one, which then knows the answer, and 0 is returned.
+        """
+        if pipeline is not None:
+            groups.remove_into(self.store, pipeline, self.name, job_id)
+            return 0
         return await groups.remove(self.store, self.name, job_id)
 
     async def cleanup(self) -> int:

@@ -24,16 +24,16 @@ from aiorq.call import import_name, resolve
 from aiorq.callback import DEFAULT_TIMEOUT as CALLBACK_TIMEOUT
 from aiorq.current import CurrentRun, current_run
 from aiorq.ending import encode_result, encode_traceback, retry_of, summarize
-from aiorq.errands import send_webhook
+from aiorq.errands import Supplies, send_webhook
 from aiorq.errors import JobTimeoutException, NoSuchJobError
-from aiorq.job import Job, get_current_job
+from aiorq.job import Job
 from aiorq.options import DEFAULT_FAILURE_TTL, DEFAULT_RESULT_TTL, DEFAULT_TIMEOUT
 from aiorq.outcome import Again, Raised, Returned
 from aiorq.retry import Retry, kinds_of
 from aiorq.serializers import serializer_path
 from aiorq.status import JobStatus
 from aiorq.store import jobs, runs
-from aiorq.store.connection import connect_as, connect_sync_as, describe
+from aiorq.store.connection import describe
 from aiorq.store.runs import Run
 
 log = logging.getLogger(__name__)
@@ -120,6 +120,7 @@ class _Performance:
     def __init__(self, job: Job[Any], current: Callable[[], CurrentRun]) -> None:
         self._job = job
         self._current = current
+        self._status = JobStatus.STARTED
 
     async def run(self) -> Ending:
         job = self._job
@@ -128,7 +129,7 @@ class _Performance:
             asked = retry_of(value)
             if asked is not None:
                 return Again(*asked)
-            job.status = JobStatus.FINISHED
+            self._status = JobStatus.FINISHED
             if job.success_callback_name:
                 await self._call_back("success", value)
             return Returned(b"") if value is None else Returned(*encode_result(value, job.serializer))
@@ -138,7 +139,7 @@ class _Performance:
             return await self._fail(error)
 
     async def _fail(self, error: BaseException) -> Raised:
-        self._job.status = JobStatus.FAILED
+        self._status = JobStatus.FAILED
         if self._job.failure_callback_name:
             try:
                 await self._call_back("failure", type(error), error, error.__traceback__)
@@ -155,22 +156,20 @@ class _Performance:
     async def _call_back(self, kind: str, *args: Any) -> None:
         name: str = getattr(self._job, f"{kind}_callback_name")
         seconds: int = getattr(self._job, f"{kind}_callback_timeout") or CALLBACK_TIMEOUT
-        description = dict(self._current().connection)
         callback = cast("Callable[..., Any]", import_name(name))
-        doing = f"on_{kind} ({name})"
+        supplies = Supplies(self._current())
 
-        async def call() -> None:  # the job, and the connection, are those of the event loop that this runs in
-            connection = connect_as(description)
-            try:
-                await callback(get_current_job(), connection, *args)
-            finally:
-                await connection.aclose()
+        async def call_async() -> None:  # the job, and its connection, are those of the event loop that this runs in
+            job = supplies.job(self._status)
+            await callback(job, job.connection, *args)
 
-        if iscoroutinefunction(callback):
-            await self._do(doing, seconds, call)
-            return
-        with connect_sync_as(description) as connection:
-            await self._do(doing, seconds, lambda: callback(get_current_job(), connection, *args))
+        def call() -> Any:
+            return callback(supplies.job(self._status), supplies.connection(), *args)
+
+        try:
+            await self._do(f"on_{kind} ({name})", seconds, call_async if iscoroutinefunction(callback) else call)
+        finally:
+            supplies.close()
 
     async def _do(self, doing: str, seconds: float, call: Callable[[], Any]) -> Any:
         late = partial(JobTimeoutException, f"{doing} ran longer than its timeout of {seconds} seconds")
@@ -265,8 +264,9 @@ class _RunOf:
 
 async def _record(job: Job[Any], token: str, outcome: Ending) -> None:
     run = Run(job.origin, job.id, token)
+    where = job.origin, job.id
     if outcome.warning:
-        log.warning("%s: job %s: %s", job.origin, job.id, outcome.warning, extra={"job_id": job.id})
+        log.warning("%s: job %s: %s", *where, outcome.warning, extra={"job_id": job.id})
     if isinstance(outcome, Again):
         asked = Retry(outcome.max, outcome.intervals, outcome.enqueue_at_front)
         outcome = Returned(*encode_result(asked, job.serializer))
@@ -274,15 +274,21 @@ async def _record(job: Job[Any], token: str, outcome: Ending) -> None:
     left: dict[str, bytes | int] = {
         name: getattr(job, name) for name in ("retries_left", "repeats_left") if getattr(job, name)
     }
-    await jobs.save(job.store, job.id, {"worker_name": b"sync", **dict.fromkeys(left, 0)})
+    if left:
+        await jobs.save(job.store, job.id, dict.fromkeys(left, 0))
     if isinstance(outcome, Returned):
         ttl = DEFAULT_RESULT_TTL if job.result_ttl is None else job.result_ttl
-        await runs.finish(job.store, "", run, outcome.value, ttl)
+        held = await runs.finish(job.store, "", run, outcome.value, ttl)
     else:
         ttl = DEFAULT_FAILURE_TTL if job.failure_ttl is None else job.failure_ttl
-        await runs.fail(job.store, "", run, outcome.traceback, ttl, kinds=outcome.kinds)
-    if left:
-        await jobs.save(job.store, job.id, left)
+        failed = await runs.fail(job.store, "", run, outcome.traceback, ttl, kinds=outcome.kinds)
+        held = failed is not runs.Failed.LOST
+    if held:
+        await jobs.save(job.store, job.id, {"worker_name": b"sync", **left})
+    else:
+        log.warning(
+            "%s: the outcome of job %s is not recorded: its lease ran out, or it was canceled or deleted", *where
+        )
     try:
         await job.refresh()
     except NoSuchJobError:  # it was to be kept for 0 seconds

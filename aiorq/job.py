@@ -10,12 +10,12 @@ from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 
 from aiorq.attempt import Attempt, attempts_of
-from aiorq.call import import_name, make_call
+from aiorq.call import as_args, import_name, make_call
 from aiorq.callback import AnyCallback
 from aiorq.current import CurrentRun, current_run
-from aiorq.dependency import DependsOn
+from aiorq.dependency import Dependency, DependsOn
 from aiorq.errors import InvalidJobOperation
-from aiorq.executions import Execution
+from aiorq.executions import Execution, ExecutionRegistry
 from aiorq.executions import get_executions as executions_of
 from aiorq.keys import Keys, check_job_id, check_queue_name
 from aiorq.options import DEFAULT_FAILURE_TTL, JobOptions
@@ -23,11 +23,22 @@ from aiorq.record import JobRecord
 from aiorq.result import Result
 from aiorq.retry import Retry
 from aiorq.status import JobStatus
-from aiorq.store import jobs, queues, results
+from aiorq.store import jobs, queues
 from aiorq.store.base import Store, store_of
 from aiorq.store.commands import MAX_GRACE, stop_job
 from aiorq.store.connection import connect_as
 from aiorq.webhook import Webhook
+
+# RQ's names for what is imported from here.
+__all__ = [
+    "Dependency",
+    "Job",
+    "JobStatus",
+    "Retry",
+    "cancel_job",
+    "get_current_job",
+    "requeue_job",
+]
 
 R = TypeVar("R")
 _RUN: Final = ("started_at", "ended_at", "last_heartbeat", "worker_name")  # the fields that runs write
@@ -142,7 +153,7 @@ class Job(JobRecord, Generic[R]):
             webhooks=webhooks,
         )
         job: Job[Any] = cls(id, connection, serializer, prefix=prefix)
-        job.set_call(make_call(func, args or (), kwargs), options)
+        job.set_call(make_call(func, as_args(args), kwargs), options)
         job.origin = check_queue_name(origin) if origin else ""
         job.group_id = group_id
         job.status = JobStatus(status or JobStatus.CREATED)
@@ -246,14 +257,21 @@ class Job(JobRecord, Generic[R]):
         if not await jobs.save(self.store, self.id, {"meta": self.encode_meta()}):
             raise InvalidJobOperation(f"the meta of job {self.id!r} cannot be saved: the job does not exist (any more)")
 
-    async def save(self, include_meta: bool = True) -> None:
+    async def save(
+        self,
+        pipeline: Pipeline | None = None,
+        include_meta: bool = True,
+        include_result: bool = True,  # noqa: ARG002 - RQ's parameter: results are kept beside the job
+    ) -> None:
         """Write the attributes that the caller may set. The job is put on no queue and changes no state.
 
         What enqueues and runs write (`status`, `origin`, `worker_name`, the dates) is left to them where the job
         exists. A job that was made with `Job.create` and does not exist yet is created.
 
         Args:
+            pipeline: one of the caller's to add the call to; nothing is written then of a job that does not exist.
             include_meta: write `meta` too.
+            include_result: accepted as in RQ.
 
         Raises:
             InvalidJobOperation: the job was enqueued and does not exist (any more).
@@ -264,7 +282,9 @@ class Job(JobRecord, Generic[R]):
             fields.pop("meta", None)
         state: dict[str, bytes | int] = {name: fields.pop(name) for name in _STATE if name in fields}
         create = state if self.status is JobStatus.CREATED else None
-        if not await jobs.save(self.store, self.id, fields, create=create):
+        if pipeline is not None:
+            jobs.save_into(self.store, pipeline, self.id, fields, create=create)
+        elif not await jobs.save(self.store, self.id, fields, create=create):
             raise InvalidJobOperation(f"job {self.id!r} cannot be saved: it does not exist (any more)")
         self.has_fresh_id = False
 
@@ -371,14 +391,21 @@ class Job(JobRecord, Generic[R]):
         """
         if pipeline is None:
             await jobs.delete(self.store, [self.id], with_dependents=delete_dependents)
-            return
-        if delete_dependents:
-            raise ValueError("delete_dependents reads first what there is to delete: not in a pipeline")
-        jobs.delete_into(self.store, pipeline, self.id)
+        elif delete_dependents:
+            await jobs.delete_all_into(self.store, pipeline, [self.id])
+        else:
+            jobs.delete_into(self.store, pipeline, self.id)
 
-    async def delete_dependents(self) -> None:
-        """Delete the jobs that wait for this one, and those that wait for these."""
+    async def delete_dependents(self, pipeline: Pipeline | None = None) -> None:
+        """Delete the jobs that wait for this one, and those that wait for these.
+
+        Args:
+            pipeline: one of the caller's to add the deletions to; what there is to delete is read at once.
+        """
         waiting = await self.dependent_ids()
+        if pipeline is not None:
+            await jobs.delete_all_into(self.store, pipeline, waiting)
+            return
         await jobs.delete(self.store, waiting, with_dependents=True)
         await jobs.forget_dependents(self.store, self.id, waiting)
 
@@ -408,6 +435,12 @@ class Job(JobRecord, Generic[R]):
         found = await type(self).fetch_many(job_ids, store.connection, self.serializer, prefix=store.keys.prefix)
         return [job for job in found if job is not None]
 
+    @property
+    def execution_registry(self) -> ExecutionRegistry:
+        """The runs of the job that go on."""
+        store = self.store
+        return ExecutionRegistry(self.id, store.connection, prefix=store.keys.prefix)
+
     async def get_executions(self) -> list[Execution]:
         """The runs that go on now: one, or none."""
         return await executions_of(self.store, self.id, self)
@@ -427,16 +460,11 @@ class Job(JobRecord, Generic[R]):
         Returns:
             None when there is none (within that time).
         """
-        if timeout > 0:
-            entry = await results.wait(self.store, self.id, timeout)
-        else:
-            entry = await results.latest(self.store, self.id)
-        return None if entry is None else Result(self.id, entry.id, entry.fields, self.serializer)
+        return await Result.fetch_latest(self, timeout=timeout)
 
     async def results(self) -> list[Result[R]]:
-        """The outcomes that are kept, about ten, newest first."""
-        entries = await results.all_of(self.store, self.id)
-        return [Result(self.id, entry.id, entry.fields, self.serializer) for entry in entries]
+        """The outcomes that are kept, the last ten, newest first."""
+        return await Result.all(self)
 
     async def return_value(self, refresh: bool = False) -> R | None:  # noqa: ARG002 - RQ's parameter
         """What the function returned, None unless the newest outcome is a success.

@@ -116,7 +116,7 @@ class Keys:
         return f"{self.prefix}:job::{job_id}:dependencies"
 
     def results(self, job_id: str) -> str:
-        """Stream of the outcomes of a job, about ten of them."""
+        """Stream of the outcomes of a job, the last ten of them."""
         return f"{self.prefix}:results:{job_id}"
 
     def executions(self, job_id: str) -> str:

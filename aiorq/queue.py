@@ -14,7 +14,7 @@ from uuid import uuid4
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 
-from aiorq.call import import_name, make_call
+from aiorq.call import as_args, import_name, make_call
 from aiorq.callback import AnyCallback
 from aiorq.dependency import DependsOn
 from aiorq.enqueuer import EnqueueData, Enqueuer
@@ -40,7 +40,10 @@ from aiorq.serializers import resolve_serializer
 from aiorq.status import JobStatus
 from aiorq.store import jobs, queues
 from aiorq.store.base import Store, store_of
+from aiorq.store.jobs import NewJob, Placed
 from aiorq.webhook import Webhook
+
+__all__ = ["EnqueueData", "Queue"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -172,20 +175,26 @@ class Queue:
 
     @classmethod
     async def all(
-        cls, connection: Redis | str | None = None, *, serializer: object | None = None, prefix: str | None = None
+        cls,
+        connection: Redis | str | None = None,
+        job_class: type[Job[Any]] | str | None = None,
+        serializer: object | None = None,
+        *,
+        prefix: str | None = None,
     ) -> list[Queue]:
         """Every queue that was ever used, by name; those of RQ whose names aiorq does not take are left out."""
         store = store_of(connection, prefix)
-        names = await queues.names(store)
-        return [cls(name, store.connection, serializer=serializer, prefix=store.keys.prefix) for name in names]
+        options = {"job_class": job_class, "serializer": serializer, "prefix": store.keys.prefix}
+        return [cls(name, store.connection, **cast("Any", options)) for name in await queues.names(store)]
 
     @classmethod
     def from_queue_key(
         cls,
         queue_key: str,
         connection: Redis | str | None = None,
-        *,
+        job_class: type[Job[Any]] | str | None = None,
         serializer: object | None = None,
+        *,
         prefix: str | None = None,
     ) -> Queue:
         """The queue whose list is `queue_key`.
@@ -194,7 +203,7 @@ class Queue:
             ValueError: it is not the key of a queue.
         """
         name = Keys(prefix).queue_name(queue_key)
-        return cls(name, connection, serializer=serializer, prefix=prefix)
+        return cls(name, connection, job_class=job_class, serializer=serializer, prefix=prefix)
 
     @overload
     async def enqueue(self, f: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs) -> Job[R]: ...
@@ -314,9 +323,7 @@ class Queue:
             on_lost=on_lost,
             memory_limit=cast("int | None", memory_limit),
         )
-        return await self.enqueue_data(
-            EnqueueData(func, tuple(args or ()), dict(kwargs or {}), options), None, pipeline
-        )
+        return await self.enqueue_data(EnqueueData(func, as_args(args), dict(kwargs or {}), options), None, pipeline)
 
     def options(self, **options: Unpack[OptionWords]) -> Enqueuer:
         """Say the options first, so that what follows is the function's own and type checkers can check it.
@@ -378,7 +385,7 @@ class Queue:
             on_lost=on_lost,
             memory_limit=cast("int | None", memory_limit),
         )
-        return EnqueueData(func, tuple(args or ()), dict(kwargs or {}), options)
+        return EnqueueData(func, as_args(args), dict(kwargs or {}), options)
 
     async def enqueue_data(
         self, data: EnqueueData, when: datetime | timedelta | None = None, pipeline: Pipeline | None = None
@@ -412,13 +419,13 @@ class Queue:
             progress: is told after each step how many were sent.
 
         Returns:
-            the jobs, in RQ's order: first those that depend on nothing, as they stood, then those that wait for others,
-            then those that depended on others and did not have to wait.
+            the jobs, in RQ's order: first those that depend on nothing, then those that wait for others, then those that
+            depended on others and did not have to wait; each of these as they stood.
 
         Raises:
             ValueError: two of them have the same `job_id`; nothing was enqueued.
             DependencyCycleError: some of them would wait for each other; nothing was enqueued.
-            DuplicateJobError: the job of one `job_id` runs; all others were enqueued.
+            DuplicateJobError: the job of one `job_id` runs, or exists and was to be unique; all others were enqueued.
             CorruptJobError: the key of one `job_id` holds no job; all others were enqueued.
         """
         datas = list(job_datas)
@@ -426,16 +433,19 @@ class Queue:
         if len(set(explicit)) != len(explicit):
             twice = next(job_id for job_id, count in Counter(explicit).items() if count > 1)
             raise ValueError(f"job_id {twice!r} stands twice in one enqueue_many; nothing was enqueued")
-        made = _parents_first([(self._make(data, group_id), data.options.at_front) for data in datas])
+        made = [(self._make(data, group_id), data.options) for data in datas]
+        ordered = _parents_first(made)
         if not self.is_async:
-            return [await self._put(job, front, False, None, pipeline) for job, front in made]
-        new = [self._new(job, front) for job, front in made]
+            for job, options in ordered:
+                await self._put(job, options.at_front, options.unique, None, pipeline)
+            return sorted((job for job, _ in made), key=_order_of_rq)
+        new = [self._new(job, options.at_front, options.unique) for job, options in ordered]
         if pipeline is not None:
             jobs.enqueue_into(self.store, pipeline, new)
             placed = [_presumed(each) for each in new]
         else:
             placed = await jobs.enqueue_many(self.store, new, progress)
-        for (job, _), place in zip(made, placed, strict=True):
+        for (job, _), place in zip(ordered, placed, strict=True):
             job.mark_placed(self.name, place)
         return sorted((job for job, _ in made), key=_order_of_rq)
 
@@ -542,7 +552,7 @@ class Queue:
 
     def _new(
         self, job: Job[Any], at_front: bool, unique: bool = False, when: datetime | timedelta | None = None
-    ) -> jobs.NewJob:
+    ) -> NewJob:
         nonce = "" if job.has_fresh_id else secrets.token_hex(8)
         limit = None
         if job.rate_limit_key is not None:
@@ -551,10 +561,10 @@ class Queue:
         runs_here = not self.is_async and when is None
         if limit is not None and not self.is_async:
             raise ValueError("a rate limit does not go with a queue whose jobs run at once (is_async=False)")
-        fields = job.fields_to_enqueue(self.name)
         if at_front and (when is not None or limit is not None):
-            fields["enqueue_at_front"] = 1
-        return jobs.NewJob(
+            job.enqueue_at_front = True
+        fields = job.fields_to_enqueue(self.name)
+        return NewJob(
             job.id,
             self.name,
             fields,
@@ -591,6 +601,14 @@ class Queue:
             return []
         return await queues.job_ids(self.store, self.name, offset, offset + length - 1 if length > 0 else -1)
 
+    async def job_ids(self) -> list[str]:
+        """The ids of all jobs that wait, from the front."""
+        return await self.get_job_ids()
+
+    async def jobs(self) -> list[Job[Any]]:
+        """All jobs that wait, as `get_jobs`."""
+        return await self.get_jobs()
+
     async def get_jobs(self, offset: int = 0, length: int = -1) -> list[Job[Any]]:
         """Jobs from the front; ids whose job is gone, and what is no id, are left out.
 
@@ -619,8 +637,14 @@ class Queue:
         """The index of a job from the front; None when it does not wait here."""
         return await queues.position(self.store, self.name, _id(job_or_id))
 
-    async def remove(self, job_or_id: Job[Any] | str) -> int:
-        """Take the first entry of a job out of the list; the job itself stays. Returns 1, or 0 if it was not there."""
+    async def remove(self, job_or_id: Job[Any] | str, pipeline: Pipeline | None = None) -> int:
+        """Take the first entry of a job out of the list; the job itself stays. Returns 1, or 0 if it was not there.
+
+        With a pipeline of the caller's the call is added to that one, which then knows the answer, and 0 is returned.
+        """
+        if pipeline is not None:
+            queues.remove_into(self.store, pipeline, self.name, _id(job_or_id))
+            return 0
         return await queues.remove(self.store, self.name, _id(job_or_id))
 
     async def compact(self) -> int:
@@ -659,7 +683,8 @@ class Queue:
     async def delete(self, delete_jobs: bool = True) -> None:
         """Remove the queue; with `delete_jobs` False the jobs that wait stay, in no queue."""
         if delete_jobs:
-            await self.empty()
+            while await self.empty():  # jobs that had waited for those are let go, and come to the queue now
+                continue
         await queues.forget(self.store, self.name)
 
 
@@ -699,13 +724,13 @@ def _lease_of(job: Job[Any]) -> float:
     return float(timeout + 60 if timeout > 0 else 420)
 
 
-def _presumed(new: jobs.NewJob) -> jobs.Placed:
+def _presumed(new: NewJob) -> Placed:
     """Where a job is presumed to come to be whose enqueue the caller sends."""
     waits = JobStatus.SCHEDULED if new.at is not None or new.delay is not None else JobStatus.QUEUED
-    return jobs.Placed(JobStatus.DEFERRED if new.parents else waits, datetime.now(UTC))
+    return Placed(JobStatus.DEFERRED if new.parents else waits, datetime.now(UTC))
 
 
-def _parents_first(made: list[tuple[Job[Any], bool]]) -> list[tuple[Job[Any], bool]]:
+def _parents_first(made: list[tuple[Job[Any], JobOptions]]) -> list[tuple[Job[Any], JobOptions]]:
     """Jobs in such an order that none comes before one that it waits for; otherwise as they stood.
 
     Raises:

@@ -15,10 +15,10 @@ import re
 import zlib
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 from uuid import uuid4
 
-from aiorq.call import Call, decode_call, describe_error, encode_call, resolve
+from aiorq.call import Call, decode_call, describe_error, encode_call, import_name, resolve
 from aiorq.errors import CorruptJobError, SerializationError
 from aiorq.keys import check_job_id
 from aiorq.options import JobOptions
@@ -240,17 +240,41 @@ class JobRecord:
         """Whether the job had been stopped when it was last read."""
         return self.status is JobStatus.STOPPED
 
+    @property
+    def is_ready_to_enqueue(self) -> bool:
+        """Whether RQ was about to put the job, which had waited for others, on its queue when it was last read."""
+        return self.status is JobStatus.READY_TO_ENQUEUE
+
+    @property
+    def success_callback(self) -> Callable[..., Any] | None:
+        """What is called when the job has succeeded, imported; None when there is nothing.
+
+        Raises:
+            FunctionNotFoundError: there is no such function here; so do its two siblings.
+        """
+        return _imported(self.success_callback_name)
+
+    @property
+    def failure_callback(self) -> Callable[..., Any] | None:
+        """What is called when an attempt has failed, imported."""
+        return _imported(self.failure_callback_name)
+
+    @property
+    def stopped_callback(self) -> Callable[..., Any] | None:
+        """What is called when the job was stopped, imported."""
+        return _imported(self.stopped_callback_name)
+
     def get_call_string(self) -> str:
         """The call as text, each argument cut to 75 characters."""
         return str(self.call)
 
-    def get_ttl(self, default: int | None = None) -> int | None:
-        """Seconds that the job may wait, or `default` where it does not say."""
-        return default if self.ttl is None else self.ttl
+    def get_ttl(self, default_ttl: int | None = None) -> int | None:
+        """Seconds that the job may wait, or `default_ttl` where it does not say."""
+        return default_ttl if self.ttl is None else self.ttl
 
-    def get_result_ttl(self, default: int | None = None) -> int | None:
-        """Seconds that the job is kept once it has finished, or `default` where it does not say."""
-        return default if self.result_ttl is None else self.result_ttl
+    def get_result_ttl(self, default_ttl: int | None = None) -> int | None:
+        """Seconds that the job is kept once it has finished, or `default_ttl` where it does not say."""
+        return default_ttl if self.result_ttl is None else self.result_ttl
 
     def set_call(self, call: Call, options: JobOptions, default_timeout: int | None = None) -> None:
         """Fill a new record with a call and the options of its enqueue.
@@ -464,6 +488,10 @@ class _Fields:
             return convert(text)
         except (ValueError, TypeError, OverflowError, RecursionError):
             raise CorruptJobError(self.job_id, name, f"cannot be read: {text[:40]!r}") from None
+
+
+def _imported(name: str | None) -> Callable[..., Any] | None:
+    return None if name is None else cast("Callable[..., Any]", import_name(name))
 
 
 def _flag(value: bool | None) -> int | None:

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any, ClassVar, Final, NoReturn, Protocol
 
 from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
 
 from aiorq.errors import CorruptJobError, InvalidJobOperation, NoSuchJobError
 from aiorq.job import Job
@@ -184,13 +185,13 @@ class BaseRegistry:
         entries = await registries.members(self.store, self.key, shown="expired", moment=timestamp)
         return [self.parse_job_id(entry) for entry in entries]
 
-    async def get_expiration_time(self, job_or_id: Job[Any] | str) -> datetime | None:
+    async def get_expiration_time(self, job: Job[Any] | str) -> datetime | None:
         """Until when a job is listed, where the registry is one that forgets; None for ever.
 
         Raises:
             NoSuchJobError: it is not listed.
         """
-        return registries.as_moment(await self._score(job_or_id))
+        return registries.as_moment(await self._score(job))
 
     async def _score(self, job_or_id: Job[Any] | str) -> float:
         score = await registries.score(self.store, self.key, id_of(job_or_id))
@@ -216,19 +217,25 @@ class BaseRegistry:
             score = int(await registries.server_time(self.store)) + ttl
         return await registries.add(self.store, self.key, id_of(job), score)
 
-    async def remove(self, job_or_id: Job[Any] | str, delete_job: bool = False) -> int:
+    async def remove(self, job: Job[Any] | str, pipeline: Pipeline | None = None, delete_job: bool = False) -> int:
         """Take a job off the list, which does not change its state.
 
         Args:
-            job_or_id: which.
+            job: the job, or its id.
+            pipeline: one of the caller's to add the calls to.
             delete_job: delete the job, completely, wherever it is.
 
         Returns:
-            1, or 0 when it was not listed.
+            1, or 0 when it was not listed, or where a pipeline was given, which then knows the answer.
         """
-        removed = await registries.remove(self.store, self.key, id_of(job_or_id))
+        if pipeline is not None:
+            registries.remove_into(pipeline, self.key, id_of(job))
+            if delete_job:
+                jobs.delete_into(self.store, pipeline, id_of(job))
+            return 0
+        removed = await registries.remove(self.store, self.key, id_of(job))
         if delete_job:
-            await jobs.delete(self.store, [id_of(job_or_id)])
+            await jobs.delete(self.store, [id_of(job)])
         return removed
 
     async def requeue(self, job_or_id: Job[Any] | str, at_front: bool = False) -> Job[Any]:
@@ -346,7 +353,7 @@ class StartedJobRegistry(BaseRegistry):
         """Not possible, as in RQ: a job is listed here by the worker that runs it."""
         raise NotImplementedError("a job is listed as running by the worker that runs it")
 
-    async def remove(self, job_or_id: Job[Any] | str, delete_job: bool = False) -> NoReturn:
+    async def remove(self, job: Job[Any] | str, pipeline: Pipeline | None = None, delete_job: bool = False) -> NoReturn:
         """Not possible, as in RQ: a run leaves at its end; `job.stop()`, `job.cancel()` and `job.delete()` end it."""
         raise NotImplementedError("a run leaves this registry at its end: stop, cancel or delete the job")
 
@@ -380,13 +387,13 @@ class _Waiting(BaseRegistry):
         """As in other registries; the score is the present time."""
         return await self._add(job, 0, 0)
 
-    async def get_expiration_time(self, job_or_id: Job[Any] | str) -> datetime | None:
+    async def get_expiration_time(self, job: Job[Any] | str) -> datetime | None:
         """None: these jobs do not leave by the clock.
 
         Raises:
             NoSuchJobError: it is not listed.
         """
-        await self._score(job_or_id)
+        await self._score(job)
         return None
 
 

@@ -6,14 +6,28 @@ import base64
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from aiorq.call import describe_error
 from aiorq.errors import DeserializationError
 from aiorq.record import decode_traceback
-from aiorq.serializers import Serializer
+from aiorq.serializers import Serializer, resolve_serializer
+from aiorq.store import results
+from aiorq.store.base import Store
 
 R = TypeVar("R")
+
+
+class HasResults(Protocol):
+    """A job, as far as its outcomes are asked for."""
+
+    id: str
+    serializer: Serializer
+
+    @property
+    def store(self) -> Store:
+        """Where the job lives."""
+        ...
 
 
 class ResultType(Enum):
@@ -58,6 +72,33 @@ class Result(Generic[R]):
         except (ValueError, KeyError, OverflowError, OSError) as error:  # the last two from dates far away
             raise DeserializationError(f"result {entry_id} of job {job_id!r} cannot be read: {error}") from error
 
+    @classmethod
+    async def all(cls, job: HasResults, serializer: object | None = None) -> list[Result[Any]]:
+        """As `job.results()`; with another serializer than the job's, if one is given."""
+        reader = _reader(job, serializer)
+        return [cls(job.id, entry.id, entry.fields, reader) for entry in await results.all_of(job.store, job.id)]
+
+    @classmethod
+    async def fetch_latest(
+        cls, job: HasResults, serializer: object | None = None, timeout: float = 0
+    ) -> Result[Any] | None:
+        """As `job.latest_result()`; with another serializer than the job's, if one is given."""
+        if timeout > 0:
+            entry = await results.wait(job.store, job.id, timeout)
+        else:
+            entry = await results.latest(job.store, job.id)
+        return None if entry is None else cls(job.id, entry.id, entry.fields, _reader(job, serializer))
+
+    @classmethod
+    async def count(cls, job: HasResults) -> int:
+        """How many outcomes of a job are kept."""
+        return await results.count(job.store, job.id)
+
+    @classmethod
+    async def delete_all(cls, job: HasResults) -> None:
+        """Forget the outcomes of a job."""
+        await results.delete_all(job.store, job.id)
+
     @property
     def return_value(self) -> R | None:
         """What the function returned; None where it returned None or did not return.
@@ -85,6 +126,10 @@ class Result(Generic[R]):
 
     def __hash__(self) -> int:
         return hash((self.job_id, self.id))
+
+
+def _reader(job: HasResults, serializer: object | None) -> Serializer:
+    return job.serializer if serializer is None else resolve_serializer(serializer)
 
 
 def _moment(raw: bytes | None) -> datetime | None:

@@ -94,7 +94,7 @@ def worker(
     made = Worker(
         queues or ["default"],
         name,
-        url,
+        connection=url,
         concurrency=concurrency,
         preload=preload or (),
         path=[os.path.abspath(folder) for folder in path or ["."]],
@@ -109,7 +109,7 @@ def worker(
         max_memory=parse_memory(max_memory) or 0,
     )
     # This process has imported the command line: the one that forks jobs starts afresh and stays small.
-    made.run(burst, max_jobs, max_idle_time, fork=False)
+    made.run(burst, max_jobs=max_jobs, max_idle_time=max_idle_time, fork=False)
     if made.cold:
         raise typer.Exit(1)
     if made.restart_requested:  # from what is on the disk now

@@ -12,6 +12,7 @@ from aiorq.store.audit import Repair
 
 _LEFT: Final = 86_400  # seconds that something which belongs to nobody is kept, in case somebody wants to look at it
 _CAPPED: Final = frozenset({"dropped", "inboxes", "paused"})  # an entry for each queue, of each worker at most
+_PASSING: Final = frozenset({"parents", "parting"})  # a worker looks at what is there, and it is gone
 
 
 class Leftovers(Look):
@@ -41,7 +42,7 @@ class Leftovers(Look):
             owned = any(owner in books.jobs or owner in books.workers for owner in owners)
             if kind == "ended":
                 self._expires(key, "it should be there for a minute after a run, and never expires")
-            elif not owned and kind not in _CAPPED and books.ttl_ms(key) == -1:
+            elif not owned and kind not in _CAPPED | _PASSING and books.ttl_ms(key) == -1:
                 problem = "it belongs to no job and no worker, and never expires"
                 remedy = "nothing: another version of aiorq may know what it is for"
                 self.say("kept for ever", "I15", Severity.WARNING, key, problem, remedy, jobs=owners, keys=[key])

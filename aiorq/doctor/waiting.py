@@ -17,11 +17,14 @@ class Waiting(Look):
         """Look, and fill `found`."""
         books = self.books
         graph: dict[str, list[str]] = {}
+        parting = self._parting()
         for job_id, fields in books.jobs.items():
             if fields.get("status") != "deferred":
                 continue
             parents = self._parents(job_id, fields)
             graph[job_id] = parents
+            if job_id in parting:
+                continue
             unmet = [parent for parent in parents if not books.is_met(parent, fields)]
             jobs = [job_id, *parents]
             if not unmet:
@@ -62,6 +65,13 @@ class Waiting(Look):
             repair,
             jobs=jobs,
         )
+
+    def _parting(self) -> set[str]:
+        """Those that a worker is about to look at, since one of their parents has ended."""
+        snapshot, head = self.books.snapshot, self.keys.parting("")
+        if self.keys.ended_parents not in snapshot.entries:
+            return set()
+        return set().union(*(snapshot.members(key) or () for key in snapshot.entries if key.startswith(head)))
 
     def _parents(self, job_id: str, fields: dict[str, str]) -> list[str]:
         parents = self.books.snapshot.members(self.keys.dependencies(job_id))

@@ -242,17 +242,20 @@ class _Escort:
 
         if iscoroutinefunction(func):
 
-            async def call() -> Any:  # here the job, and its connection, are those of the event loop
-                job = self._supply().job(self._status) if with_job else None
-                given = [job][: int(with_job)] + ([job.connection] if with_connection and job is not None else [])
-                return await func(*given, *args)
+            async def call() -> Any:  # here, where the job and its connection are those of the event loop
+                return await func(*self._given(with_job, with_connection, in_loop=True), *args)
 
             return self._wait(call())
-        given = [self._supply().job(self._status)] if with_job else []
-        if with_connection:
-            given.append(self._supply().connection())
-        value = func(*given, *args)
+        value = func(*self._given(with_job, with_connection, in_loop=False), *args)
         return self._wait(value) if isinstance(value, Coroutine) else value
+
+    def _given(self, with_job: bool, with_connection: bool, *, in_loop: bool) -> list[Any]:
+        if not with_job:
+            return []
+        job = self._supply().job(self._status)
+        if not with_connection:
+            return [job]
+        return [job, job.connection if in_loop else self._supply().connection()]
 
     def _supply(self) -> Supplies:
         if self._supplies is None:

@@ -22,7 +22,6 @@ from aiorq.current import CurrentRun, current_run
 from aiorq.ending import encode_result, encode_traceback, summarize
 from aiorq.errors import DeserializationError, JobTimeoutException
 from aiorq.execution.frames import Kind, pack, unpack
-from aiorq.retry import kinds_of
 from aiorq.serializers import Serializer
 
 if TYPE_CHECKING:
@@ -30,7 +29,10 @@ if TYPE_CHECKING:
 
 _environment: Final = os.environ._data  # type: ignore[attr-defined]
 _INFLATED_EARLY: Final = 16 * 1024  # bytes of a call up to which it is inflated before the fork: more would hold up all
-WATCHED: Final = ("asyncio", "aiorq.execution.around", "aiorq.errands", "aiorq.job", "json", "traceback")
+WATCHED: Final = (
+    *("asyncio", "json", "traceback"),
+    *("aiorq.execution.around", "aiorq.errands", "aiorq.job", "aiorq.retry"),
+)
 """Modules that are worth importing in the zygote once a horse needed them."""
 _DEFINED_BY_CODE: Final = 1 << 9  # of a type's flags: it is not one that is built in, as those of most results are
 _RETRY_HOMES: Final = ("aiorq.retry", "rq.job")
@@ -192,8 +194,9 @@ class Prepared:
     def enter(self) -> None:
         """Be the run of this process."""
         # What `os.environ` does, without the checks: they cost a process that has just forked 17 pages.
-        os.putenv(b"RQ_JOB_ID", self.message[3])
-        _environment[b"RQ_JOB_ID"] = self.message[3]
+        for name, value in ((b"RQ_JOB_ID", self.message[3]), (b"RQ_EXECUTION_ID", self.message[4])):
+            os.putenv(name, value)
+            _environment[name] = value
         Prepared.here = self
 
     def current(self) -> CurrentRun:
@@ -345,8 +348,14 @@ def say_raised(error: BaseException, run: Prepared, allowed: int) -> tuple[Kind,
             note = f"its process may have {run.memory_limit} bytes of memory"
             BaseException.add_note(error, note)
             summary = f"{summary} ({note})"
-    kinds = "\0".join(kinds_of(type(error))).encode(errors="replace")
-    return Kind.RAISED, [summary.encode(errors="replace"), encode_traceback(error), kinds, b""]
+    return Kind.RAISED, [summary.encode(errors="replace"), encode_traceback(error), encode_kinds(type(error)), b""]
+
+
+def encode_kinds(kind: type[BaseException]) -> bytes:
+    """The names of an exception's class and of those that it derives from, joined by NUL."""
+    from aiorq.retry import kinds_of  # what succeeds does not need it
+
+    return "\0".join(kinds_of(kind)).encode(errors="replace")
 
 
 def _is_retry(kind: type) -> bool:

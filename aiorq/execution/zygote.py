@@ -29,8 +29,7 @@ from aiorq import __version__
 from aiorq.call import import_name
 from aiorq.ending import encode_traceback, summarize
 from aiorq.execution.frames import BUFFER, Frame, Kind, NoMemoryError, receive, send
-from aiorq.execution.horse import WATCHED, Context, Hooks, Prepared, perform, settle
-from aiorq.retry import kinds_of
+from aiorq.execution.horse import WATCHED, Context, Hooks, Prepared, encode_kinds, perform, settle
 from aiorq.serializers import PickleSerializer, Serializer, resolve_serializer
 
 VERSION: Final = __version__.encode()
@@ -245,8 +244,8 @@ class _Zygote:
     def _fail(self, error: NoMemoryError) -> None:
         if error.kind == Kind.RUN:  # as the horse would, had it come to one
             text = b"MemoryError: the job is too large for the worker"
-            kinds = "\0".join(kinds_of(MemoryError)).encode()
-            self._tell(Kind.RAISED, [error.first, b"", text, encode_traceback(error), kinds, b""])
+            told = [error.first, b"", text, encode_traceback(error), encode_kinds(MemoryError), b""]
+            self._tell(Kind.RAISED, told)
             self._tell(Kind.ENDED, [error.first, b"0", b"0", b""])
 
     def _reap(self) -> None:

@@ -29,7 +29,7 @@ local moment = now()
 if queue ~= '' then redis.call('ZADD', registry_key(prefix, 'canceled', queue), math.floor(moment), id) end
 leave_place(prefix, id, status, queue, worker or nil, 'canceled')
 redis.call('HSET', key, 'status', 'canceled', 'aiorq_cancel', nonce)
-redis.call('HDEL', key, 'aiorq_held')
+redis.call('HDEL', key, 'aiorq_held', 'aiorq_unlisted')
 ttl = kept_for(ttl, kept)
 if ttl == 0 then ttl = kept end
 keep_job(prefix, id, ttl)

@@ -60,6 +60,9 @@ end
 
 -- Whether a job is among those that its parents wait for, or they again, as far as they are deferred.
 local function closes_cycle(id, parents)
+  for _, parent in ipairs(parents) do
+    if parent == id then return true end
+  end
   if redis.call('EXISTS', dependents_key(prefix, id), ended_parents_key(prefix)) == 0 then return false end
   local seen, left = {}, {}
   for _, parent in ipairs(parents) do left[#left + 1] = parent end

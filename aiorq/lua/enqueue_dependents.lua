@@ -23,7 +23,9 @@ local moment = now()
 -- It may have got on since: it was enqueued again and has finished, or was deleted.
 if how == 'failed' and is_met(prefix, parent, false) then how = 'gone' end
 local reply = {1}
-for _, child in ipairs(redis.call('SPOP', set, most)) do
+local children = redis.pcall('SPOP', set, most)
+if children.err then redis.call('DEL', set) end -- garbage, which must not hold up what else is overdue
+for _, child in ipairs(children) do
   local became, queue = enqueue_dependent(prefix, child, parent, how, moment)
   if became == 'enqueued' then
     reply[#reply + 1] = queue

@@ -37,6 +37,8 @@ if place then
   remember_end(prefix, token, place)
 elseif listed == '1' then
   enter_failed(prefix, queue, id, moment, ttl)
+else
+  redis.call('HSET', key, 'aiorq_unlisted', 1) -- for the doctor, who would miss its entry
 end
 local began = end_execution(prefix, worker, queue, id, token, place or 'failed') or moment
 count_run(prefix, worker, 'failed_job_count', moment - began)

@@ -19,14 +19,17 @@ local score = tonumber(redis.pcall('ZSCORE', registry, id) or nil)
 if not score then return 'dropped' end
 if expected == 'scheduled' and score > moment then return 'early' end
 local key = job_key(prefix, id)
-local fields = redis.pcall('HMGET', key, 'status', 'enqueue_at_front', 'ttl', 'rate_limit_key', 'rate_limit_concurrency')
-local status, front, ttl, limit, concurrency = unpack(fields.err and {} or fields)
+local fields = redis.pcall('HMGET', key, 'status', 'enqueue_at_front', 'ttl', 'rate_limit_key', 'rate_limit_concurrency',
+  'enqueue_at_front_on_retry', 'ended_at')
+local status, front, ttl, limit, concurrency, again, ended_at = unpack(fields.err and {} or fields)
 if status ~= expected then
   redis.call('ZREM', registry, id)
   return 'dropped'
 end
 local queue = string.sub(list, #queue_key(prefix, '') + 1)
-local fit, place = pcall(place_job, prefix, queue, id, moment, front == '1', nil, limit or nil, concurrency or nil)
+-- A job that has run before is tried again.
+local first = front == '1' or (again == '1' and ended_at and ended_at ~= '')
+local fit, place = pcall(place_job, prefix, queue, id, moment, first, nil, limit or nil, concurrency or nil)
 if not fit then return 'held' end
 redis.call('ZREM', registry, id)
 redis.pcall('SADD', queues, list)

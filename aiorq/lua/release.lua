@@ -29,6 +29,7 @@ for index = 1, #KEYS, 2 do
   until type(moved) ~= 'string'
 end
 if redis.call('TYPE', worker_key(prefix, worker)).ok == 'hash'
+  and redis.call('HGET', worker_key(prefix, worker), 'state') ~= 'suspended'
   and redis.pcall('SCARD', worker_executions_key(prefix, worker)) == 0 then
   redis.call('HSET', worker_key(prefix, worker), 'state', 'idle')
 end

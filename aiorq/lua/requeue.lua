@@ -27,7 +27,10 @@ if registry ~= kind or not queue or type(redis.pcall('ZSCORE', registry_key(pref
 end
 local moment = now()
 -- Behind a rate limit the job goes to where this call says, whatever was said before.
-if limit then redis.call('HSET', key, 'enqueue_at_front', front) end
+if limit then
+  check_limit(prefix, limit)
+  redis.call('HSET', key, 'enqueue_at_front', front)
+end
 local place = place_job(prefix, queue, id, moment, front == '1', nil, limit or nil, concurrency or nil)
 redis.call('ZREM', registry_key(prefix, kind, queue), id)
 redis.pcall('SADD', queues_key(prefix), queue_key(prefix, queue))

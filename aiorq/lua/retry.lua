@@ -40,6 +40,7 @@ if place == 'failed' then
 end
 -- As long as a failure, though the job goes on: one that is not kept at all would end the wait for its result.
 record_result(prefix, worker, id, token, 4, 'return_value', '', began, moment, kept == 0 and 31536000 or kept, attempts)
+keep_waiting(prefix, id, ttl)
 redis.call('HSET', key, 'number_of_retries', tried + 1, 'ended_at', iso(moment))
 redis.pcall('HINCRBY', key, 'aiorq_attempts', 1)
 return place

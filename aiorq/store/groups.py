@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator
-from typing import Final
+from typing import Any, Final
+
+from redis.asyncio.client import Pipeline
 
 from aiorq.status import JobStatus
 from aiorq.store.base import Store
@@ -68,6 +70,12 @@ async def tally(store: Store, group: str) -> dict[JobStatus, int]:
 async def remove(store: Store, group: str, job_id: str) -> int:
     """Take a job out of a group; returns 1, or 0 when it was not in it."""
     return int(await store.transport.execute("SREM", store.keys.group(group), job_id))
+
+
+def remove_into(store: Store, pipeline: Pipeline, group: str, job_id: str) -> None:
+    """Add a `remove` to a pipeline of the caller's; the answer is among that one's replies."""
+    commands: Any = pipeline  # whose methods only add to it
+    commands.srem(store.keys.group(group), job_id)
 
 
 async def sweep(store: Store, group: str, cursor: bytes = b"0") -> tuple[bytes, int]:

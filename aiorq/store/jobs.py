@@ -285,13 +285,21 @@ async def save(store: Store, job_id: str, fields: Fields, *, create: Fields | No
     Raises:
         CorruptJobError: its key holds something else.
     """
-    flat: list[Value] = [part for item in fields.items() for part in item]
-    more: list[Value] = [part for item in (create or {}).items() for part in item]
-    mode: Value = "" if create is None else len(more)
     try:
-        return bool(await store.run("save", [store.keys.job(job_id)], mode, *more, *flat))
+        return bool(await store.run("save", [store.keys.job(job_id)], *_save_arguments(fields, create)))
     except StoreError as error:
         raise _as_corrupt(job_id, error) from error.__cause__
+
+
+def save_into(store: Store, pipeline: Pipeline, job_id: str, fields: Fields, *, create: Fields | None = None) -> None:
+    """Add a `save` to a pipeline of the caller's; whether there was such a job is among that one's replies."""
+    store.run_in(pipeline, "save", [store.keys.job(job_id)], *_save_arguments(fields, create))
+
+
+def _save_arguments(fields: Fields, create: Fields | None) -> list[Value]:
+    flat: list[Value] = [part for item in fields.items() for part in item]
+    more: list[Value] = [part for item in (create or {}).items() for part in item]
+    return ["" if create is None else len(more), *more, *flat]
 
 
 async def cancel(
@@ -418,6 +426,12 @@ async def delete(store: Store, job_ids: Sequence[str], *, with_dependents: bool 
 def delete_into(store: Store, pipeline: Pipeline, job_id: str) -> None:
     """Add a deletion to a pipeline of the caller's."""
     store.run_in(pipeline, "delete", [store.keys.queues], job_id)
+
+
+async def delete_all_into(store: Store, pipeline: Pipeline, job_ids: Sequence[str]) -> None:
+    """Add to a pipeline the deletion of jobs, and of those that wait for them now, which go first."""
+    for job_id in await _with_dependents(store, job_ids):
+        delete_into(store, pipeline, job_id)
 
 
 async def _with_dependents(store: Store, job_ids: Sequence[str]) -> list[str]:

@@ -6,7 +6,9 @@ import contextlib
 import json
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
+
+from redis.asyncio.client import Pipeline
 
 from aiorq.keys import check_queue_name
 from aiorq.record import decode_date
@@ -47,10 +49,22 @@ async def remove(store: Store, queue: str, job_id: str) -> int:
     return int(await store.transport.execute("LREM", store.keys.queue(queue), 1, job_id))
 
 
+def remove_into(store: Store, pipeline: Pipeline, queue: str, job_id: str) -> None:
+    """Add a `remove` to a pipeline of the caller's; the answer is among that one's replies."""
+    commands: Any = pipeline  # whose methods only add to it
+    commands.lrem(store.keys.queue(queue), 1, job_id)
+
+
 async def empty(store: Store, queue: str) -> int:
-    """Delete the jobs that wait, 500 in each atomic step; returns how many entries there were."""
-    emptied = 0
-    while taken := await store.run("empty", [store.keys.queue(queue)], _EMPTIED_A_CALL):
+    """Delete the jobs that wait, 500 in each atomic step; returns how many entries there were.
+
+    What comes to the queue meanwhile is spared: among it are jobs that had waited for those, or for their rate limit.
+    """
+    waiting, emptied = await count(store, queue), 0
+    while emptied < waiting:
+        taken = await store.run("empty", [store.keys.queue(queue)], min(_EMPTIED_A_CALL, waiting - emptied))
+        if not taken:
+            break
         emptied += taken
     return emptied
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
+
+from redis.asyncio.client import Pipeline
 
 from aiorq.store.base import Store
 from aiorq.store.transport import Value
@@ -160,6 +162,12 @@ async def add(store: Store, key: str, job_id: str, score: float | str) -> int:
 async def remove(store: Store, key: str, member: str) -> int:
     """Take an entry out; returns 1, or 0 when it was not there."""
     return int(await store.transport.execute("ZREM", key, member))
+
+
+def remove_into(pipeline: Pipeline, key: str, member: str) -> None:
+    """Add a `remove` to a pipeline of the caller's; the answer is among that one's replies."""
+    commands: Any = pipeline  # whose methods only add to it
+    commands.zrem(key, member)
 
 
 async def clean(store: Store, key: str, stale: str, moment: float | None = None) -> int:

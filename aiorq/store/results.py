@@ -32,7 +32,7 @@ async def latest(store: Store, job_id: str) -> Entry | None:
 
 
 async def all_of(store: Store, job_id: str) -> list[Entry]:
-    """All outcomes that are kept (about ten), newest first."""
+    """All outcomes that are kept (ten), newest first."""
     return [_entry(raw) for raw in await store.transport.execute("XREVRANGE", store.keys.results(job_id), "+", "-")]
 
 

@@ -10,6 +10,7 @@ The state of the job is recorded by then. What goes wrong on an errand is logged
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 from typing import Final
@@ -97,10 +98,39 @@ def webhook_steps(record: JobRecord, status: str, traceback: bytes = b"") -> lis
 class Errands:
     """Sends processes of one worker on errands."""
 
-    def __init__(self, state: State, executor: Executor) -> None:
-        """Send them for the worker of `state`."""
+    def __init__(self, state: State, executor: Executor, tasks: asyncio.TaskGroup) -> None:
+        """Send them for a worker.
+
+        Args:
+            state: of the worker.
+            executor: has the processes.
+            tasks: each errand that is begun becomes one of them.
+        """
         self._state = state
         self._executor = executor
+        self._tasks = tasks
+        self._turns = asyncio.Semaphore(state.options.concurrency)
+
+    def begin(self, claimed: Claimed, steps: Sequence[Step]) -> None:
+        """Do what is left to do for a run that was another worker's: not more such errands at a time than jobs may run.
+
+        Args:
+            claimed: as for `run`.
+            steps: as for `run`.
+        """
+        run = claimed.run
+
+        async def take_turn() -> None:
+            async with self._turns:
+                extra = {"job_id": run.job_id, "queue": run.queue, "worker": self._state.options.name}
+                await self.run(claimed, steps, extra)
+
+        errand = take_turn()
+        try:
+            self._tasks.create_task(errand, name=f"aiorq errand {run.job_id}")
+        except RuntimeError:  # the last of the other tasks has just ended, and with it the worker's work
+            errand.close()
+            log.warning("%s: nothing is called for job %s: the worker ends", run.queue, run.job_id)
 
     async def run(self, claimed: Claimed, steps: Sequence[Step], extra: dict[str, str]) -> None:
         """Do what is left to do for a run that has ended.

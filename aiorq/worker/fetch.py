@@ -171,14 +171,18 @@ async def _wait_for_work(
 async def _wait_out_suspension(state: State) -> None:
     log.info("workers are suspended; nothing is taken until they are resumed")
     store, name = state.store, state.options.name
+    shown = False
     try:
-        if not state.running:
-            await state.persist(lambda: workers.set_fields(store, name, {"state": "suspended"}), "show the suspension")
         while await state.persist(lambda: workers.are_suspended(store), "look at the suspension", until=Stop.WARM):
+            if not state.running and not shown:  # what runs goes on, and its end shows the worker as idle
+                await state.persist(
+                    lambda: workers.set_fields(store, name, {"state": "suspended"}), "show the suspension"
+                )
+                shown = True
             await state.pause(_SUSPENDED_LOOK)
             if state.stop is not Stop.NOT:
                 break
-        if not state.running:
+        if shown and state.stop is Stop.NOT:
             await state.persist(lambda: workers.set_fields(store, name, {"state": "idle"}), "show the resumption")
     except AiorqError as error:
         log.debug("ending without an answer: %s", error)

@@ -166,8 +166,8 @@ class WorkerInfo:
         """How many jobs it runs now."""
         return await executions.count_of_worker(self.store, self.name)
 
-    async def get_current_executions(self) -> list[Execution]:
-        """The runs that it has now, those that began first at the front."""
+    async def get_current_executions(self, refresh: bool = False) -> list[Execution]:  # noqa: ARG002
+        """The runs that it has now, those that began first at the front; read each time, whatever `refresh` says."""
         store = self.store
         found = await read_executions(store, await executions.of_worker(store, self.name))
         return sorted(found, key=lambda execution: (execution.created_at, execution.id))
@@ -195,21 +195,23 @@ class WorkerInfo:
 
 async def find_workers(
     connection: Redis | str | None = None,
+    job_class: type[Job[Any]] | None = None,
+    queue_class: type[Queue] | None = None,  # noqa: ARG001 - RQ's parameter
     queue: Queue | str | None = None,
+    serializer: object | None = None,
     *,
     cleanup: bool = False,
-    job_class: type[Job[Any]] | None = None,
-    serializer: object | None = None,
     prefix: str | None = None,
 ) -> list[WorkerInfo]:
     """Every worker that is alive, by name.
 
     Args:
         connection: a client, a URL, or None: the queue's, else the environment's.
-        queue: only those that take jobs from this one; an object or a name.
-        cleanup: take out of the books those that have died without a word; workers do so every few seconds.
         job_class: what their jobs are read as.
+        queue_class: accepted as in RQ: of the queues only the names are shown.
+        queue: only those that take jobs from this one; an object or a name.
         serializer: that of their queues.
+        cleanup: take out of the books those that have died without a word; workers do so every few seconds.
         prefix: of all keys; None for the queue's, else the environment's.
     """
     store, name = _place(connection, queue, prefix)
@@ -246,12 +248,13 @@ async def count_workers(
 async def find_worker(
     worker_key: str,
     connection: Redis | str | None = None,
-    *,
     job_class: type[Job[Any]] | None = None,
+    queue_class: type[Queue] | None = None,  # noqa: ARG001 - RQ's parameter
     serializer: object | None = None,
+    *,
     prefix: str | None = None,
 ) -> WorkerInfo | None:
-    """The worker whose hash is `worker_key`; None when there is none.
+    """The worker whose hash is `worker_key`; None when there is none. Parameters as for `find_workers`.
 
     Raises:
         ValueError: it is not the key of a worker.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, TypeAlias
 
 from aiorq.ending import encode_text
 from aiorq.errors import AbandonedJobError, AiorqError
@@ -19,9 +19,10 @@ from aiorq.store import jobs, overdue, runs
 from aiorq.store.overdue import Finding
 from aiorq.store.runs import Claimed, Run
 from aiorq.store.sweep import Sweep
-from aiorq.worker.errands import Errands, failure_steps, webhook_steps
+from aiorq.worker.errands import failure_steps, webhook_steps
 from aiorq.worker.state import State, Stop, log
 
+Send: TypeAlias = Callable[[Claimed, Sequence[Step]], None]
 MAX_LOSSES: Final = 3
 """How many times a job that is lost with its worker is put back, where that was asked for."""
 _LEADS: Final = 1.1
@@ -47,16 +48,15 @@ _SAID: Final = {
 }
 
 
-async def look_after(state: State, errands: Errands, tasks: asyncio.TaskGroup) -> None:
+async def look_after(state: State, send: Send) -> None:
     """Look for what is overdue and deal with it, again and again, until cancelled.
 
     Args:
         state: of the worker.
-        errands: do what is left to do for jobs that failed.
-        tasks: each errand becomes one of them.
+        send: sends a process to do what is left to do for a job that failed (`Errands.begin`).
     """
     interval = state.options.seconds_between_reaps
-    reaper = _Reaper(state, errands, tasks)
+    reaper = _Reaper(state, send)
     complaint = ""
     part = _FIRST_LOOK
     while True:
@@ -75,11 +75,9 @@ async def look_after(state: State, errands: Errands, tasks: asyncio.TaskGroup) -
 
 
 class _Reaper:
-    def __init__(self, state: State, errands: Errands, tasks: asyncio.TaskGroup) -> None:
+    def __init__(self, state: State, send: Send) -> None:
         self._state = state
-        self._errands = errands
-        self._tasks = tasks
-        self._turns = asyncio.Semaphore(state.options.concurrency)
+        self._send = send
         self._looked = time.monotonic()
         self._merciful_until = 0.0
         self._leads = False
@@ -206,12 +204,7 @@ class _Reaper:
         if word != "retried":
             steps += webhook_steps(record, "failed", _traceback(error))
         if steps:
-            self._tasks.create_task(self._run_errand(claimed, steps), name=f"aiorq errand {claimed.run.job_id}")
-
-    async def _run_errand(self, claimed: Claimed, steps: Sequence[Step]) -> None:
-        extra = {"job_id": claimed.run.job_id, "queue": claimed.run.queue, "worker": self._state.options.name}
-        async with self._turns:
-            await self._errands.run(claimed, steps, extra)
+            self._send(claimed, steps)
 
 
 def _loss(finding: Finding) -> str:

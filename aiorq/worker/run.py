@@ -63,7 +63,7 @@ class Runner:
             tasks: each run becomes one of them.
         """
         self._recorder = Recorder(state)
-        self._errands = Errands(state, executor)
+        self._errands = Errands(state, executor, tasks)
         self._state = state
         self._executor = executor
         self._tasks = tasks

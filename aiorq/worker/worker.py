@@ -35,6 +35,7 @@ from aiorq.execution.horse import Context, Hooks
 from aiorq.execution.zygote import Settings
 from aiorq.job import Job
 from aiorq.keys import Keys
+from aiorq.options import DEFAULT_RESULT_TTL
 from aiorq.queue import Queue
 from aiorq.serializers import Serializer, resolve_serializer, serializer_path
 from aiorq.store import runs, workers
@@ -81,13 +82,13 @@ class Worker:
         self,
         queues: Queue | str | Sequence[Queue | str] = "default",
         name: str | None = None,
+        default_result_ttl: int = DEFAULT_RESULT_TTL,
         connection: Redis | str | None = None,
         *,
         concurrency: int = 1,
         preload: str | Sequence[str] = (),
         path: str | Sequence[str] = (),
         lease: float = 15.0,
-        default_result_ttl: int = 500,
         worker_ttl: int | None = None,
         default_worker_ttl: int | None = None,
         serializer: object | None = None,
@@ -119,12 +120,12 @@ class Worker:
         Args:
             queues: names or queue objects; a job of the first is always taken before one of the second, and so on.
             name: unlike that of any other live worker; None for a random one.
+            default_result_ttl: seconds that finished jobs are kept which do not say so themselves; -1 for ever.
             connection: a `redis.asyncio.Redis`, a URL, or None: that of the first queue object, else the environment's.
             concurrency: how many jobs run at a time, 1 to 1000.
             preload: modules to import once, so that no job has to.
             path: folders to search for modules before all others.
             lease: seconds, 1 to 600, after which the jobs of this worker are taken from it if it is not heard of.
-            default_result_ttl: seconds that finished jobs are kept which do not say so themselves; -1 for ever.
             worker_ttl: seconds without a heartbeat after which the worker counts as dead; None for 420.
             default_worker_ttl: RQ's former name for it.
             serializer: that of the queues; None for that of the first queue object, else pickle.
@@ -262,15 +263,15 @@ class Worker:
     def run(
         self,
         burst: bool = False,
-        max_jobs: int | None = None,
-        max_idle_time: float | None = None,
-        *,
-        fork: bool = True,
-        dequeue_strategy: DequeueStrategy | str = DequeueStrategy.DEFAULT,
-        with_scheduler: bool = False,
         logging_level: str | int | None = None,
         date_format: str = DATE_FORMAT,
         log_format: str = LOG_FORMAT,
+        max_jobs: int | None = None,
+        max_idle_time: float | None = None,
+        with_scheduler: bool = False,
+        dequeue_strategy: DequeueStrategy | str = DequeueStrategy.DEFAULT,
+        *,
+        fork: bool = True,
     ) -> bool:
         """Work until told to stop, in an event loop of its own: the way for scripts. SIGINT, SIGTERM and SIGHUP end it.
 
@@ -279,15 +280,14 @@ class Worker:
 
         Args:
             burst: end as soon as the queues are empty.
+            logging_level: as for `work`, and so are all others.
+            date_format: of times in the log.
+            log_format: of its lines.
             max_jobs: end after that many jobs.
             max_idle_time: end after that many seconds without a job.
+            with_scheduler: accepted as in RQ.
+            dequeue_strategy: from which queue jobs are taken.
             fork: False to import modules afresh in the process that forks jobs (and `preload` only).
-            dequeue_strategy: as for `work`.
-            with_scheduler: as for `work`.
-            logging_level: log to the terminal from this level on, unless a handler is set up already; None to leave
-                logging alone.
-            date_format: of times in that log.
-            log_format: of its lines.
 
         Returns:
             whether any job ran.
@@ -302,8 +302,8 @@ class Worker:
             try:
                 return await self.work(
                     burst,
-                    max_jobs,
-                    max_idle_time,
+                    max_jobs=max_jobs,
+                    max_idle_time=max_idle_time,
                     handle_signals=True,
                     dequeue_strategy=dequeue_strategy,
                     with_scheduler=with_scheduler,
@@ -317,26 +317,33 @@ class Worker:
     async def work(
         self,
         burst: bool = False,
+        logging_level: str | int | None = None,
+        date_format: str = DATE_FORMAT,
+        log_format: str = LOG_FORMAT,
         max_jobs: int | None = None,
         max_idle_time: float | None = None,
+        with_scheduler: bool = False,
+        dequeue_strategy: DequeueStrategy | str = DequeueStrategy.DEFAULT,
         *,
         handle_signals: bool = False,
-        dequeue_strategy: DequeueStrategy | str = DequeueStrategy.DEFAULT,
-        with_scheduler: bool = False,
         _zygote: Zygote | None = None,
     ) -> bool:
         """Work until told to stop, in the running event loop.
 
         Args:
             burst: end as soon as the queues are empty.
+            logging_level: log to the terminal from this level on, unless a handler is set up already; None to leave
+                logging alone.
+            date_format: of times in that log.
+            log_format: of its lines.
             max_jobs: end after that many jobs.
             max_idle_time: end after that many seconds without a job.
-            handle_signals: end at SIGINT and SIGTERM: warm at the first, cold at the second; and warm at SIGHUP, with
-                `restart_requested` set. Main thread only.
+            with_scheduler: accepted as in RQ: every worker does what RQ's scheduler does.
             dequeue_strategy: `default` for the queues in strict order; `round_robin` for one after the other, the one
                 that was served last at the end; `random` for any. Of several jobs that are taken at once, the last two
                 take one from each queue in turn.
-            with_scheduler: accepted as in RQ: every worker does what RQ's scheduler does.
+            handle_signals: end at SIGINT and SIGTERM: warm at the first, cold at the second; and warm at SIGHUP, with
+                `restart_requested` set. Main thread only.
 
         Returns:
             whether any job ran.
@@ -353,6 +360,8 @@ class Worker:
         strategy = as_strategy(dequeue_strategy)
         if self._state is not None:
             raise RuntimeError(f"worker {self.name} works already")
+        if logging_level is not None:
+            set_up_logging(logging_level, date_format, log_format)
         if with_scheduler:
             log.info("with_scheduler is not needed: every worker enqueues what is due")
         store = store_of(self._connection, self._prefix)
@@ -428,7 +437,7 @@ class Worker:
                     "leases": leases.keep(),
                     "fence": leases.fence(),
                     "commands": obey(state, runner, leases),
-                    "reaper": look_after(state, Errands(state, executor), running),
+                    "reaper": look_after(state, Errands(state, executor, running).begin),
                     "end": self._end_runs(state, runner),
                     "shutdown": self._show_shutdown(state),
                     "executor": self._end_if_broken(state, executor),

@@ -111,6 +111,12 @@ class FakeWorker:
         assert len(claimed) == count
         return [claim.run for claim in claimed]
 
+    async def take_job(self, job: Job[Any]) -> Run:
+        """Take the first job of a queue, which must be this one."""
+        (run,) = await self.take(1, job.origin)
+        assert run.job_id == job.id
+        return run
+
     async def finish(self, run: Run, value: Any = None, ttl: int = DEFAULT_RESULT_TTL) -> None:
         assert await runs.finish(
             self.store, "w", run, b"" if value is None else base64.b64encode(PickleSerializer.dumps(value)), ttl
@@ -121,9 +127,7 @@ class FakeWorker:
 
     async def do(self, job: Job[Any], value: Any = None) -> None:
         """Take the first job of the queue, which must be this one, and end it."""
-        (run,) = await self.take(1, job.origin)
-        assert run.job_id == job.id
-        await self.finish(run, value)
+        await self.finish(await self.take_job(job), value)
 
 
 @pytest.fixture

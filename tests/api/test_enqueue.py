@@ -13,14 +13,18 @@ import pytest
 from redis.asyncio import Redis
 
 from aiorq import Job, JobStatus, Queue
+from aiorq.dependency import Dependency
 from aiorq.errors import (
     CorruptJobError,
+    DependencyCycleError,
     DuplicateJobError,
     PayloadTooLargeError,
     SerializationError,
     StoreError,
     UnserializableFunctionError,
 )
+from aiorq.rate_limit import RateLimit
+from aiorq.retry import Retry
 from tests.api.conftest import FakeWorker, clients_of
 
 jobs: Any = importlib.import_module("jobs")
@@ -100,15 +104,16 @@ class TestEnqueue:
 
     async def test_call(self, queue: Queue) -> None:
         job = await queue.enqueue_call(
-            "jobs.add", (1,), {"right": 2}, "1m", 5, 6, 7, "text", "an-id", at_front=True, meta={"k": 1}
+            "jobs.add", (1,), {"right": 2}, "1m", 5, 6, 7, "text", None, "an-id", at_front=True, meta={"k": 1}
         )
         assert (job.args, job.kwargs, job.timeout, job.result_ttl) == ((1,), {"right": 2}, 60, 5)
         assert (job.ttl, job.failure_ttl, job.description, job.id, job.meta) == (6, 7, "text", "an-id", {"k": 1})
 
     async def test_create_and_enqueue(self, queue: Queue, connection: Redis) -> None:
         job = queue.create_job("jobs.add", (1,), timeout=7, job_id="an-id")
-        assert (job.status, job.origin, job.timeout) == (JobStatus.CREATED, "default", 7)
+        assert (job.status, job.origin, job.timeout) == (JobStatus.QUEUED, "default", 7)  # as in RQ
         assert not await Job.exists("an-id", connection)
+        assert queue.create_job("jobs.add", status=JobStatus.CREATED).status is JobStatus.CREATED
         assert await queue.enqueue_job(job) is job
         assert (job.status, await job.get_status()) == (JobStatus.QUEUED, JobStatus.QUEUED)
         assert await queue.get_job_ids() == ["an-id"]
@@ -173,6 +178,7 @@ class TestMany:
         assert await queue.get_job_ids() == ["a", "c"]
 
 
+PIPELINE = Redis().pipeline()
 BAD: list[tuple[str, Any, dict[str, Any], type[Exception]]] = [
     ("B1 lambda", lambda: None, {}, UnserializableFunctionError),
     ("B3 method", shapes.Locked().method, {}, SerializationError),
@@ -196,8 +202,27 @@ BAD: list[tuple[str, Any, dict[str, Any], type[Exception]]] = [
     ("class", shapes.Counter, {}, TypeError),
     ("None", None, {}, TypeError),
     ("empty name", "", {}, ValueError),
-    ("not there yet", "jobs.add", {"depends_on": "x"}, NotImplementedError),
-    ("not there yet, pipeline", "jobs.add", {"pipeline": object()}, NotImplementedError),
+    ("rate_limit", "jobs.add", {"rate_limit": "api"}, TypeError),
+    ("B15 retry", "jobs.add", {"retry": 3}, TypeError),
+    ("B15 repeat", "jobs.add", {"repeat": Retry(1)}, TypeError),
+    ("B16 itself", "jobs.add", {"depends_on": "a", "job_id": "a"}, DependencyCycleError),
+    ("B16 itself, among others", "jobs.add", {"depends_on": ["b", Dependency(["c", "a"])], "job_id": "a"}, ValueError),
+    ("depends_on, id", "jobs.add", {"depends_on": "a b"}, ValueError),
+    ("depends_on, empty id", "jobs.add", {"depends_on": ""}, ValueError),
+    ("depends_on, number", "jobs.add", {"depends_on": 5}, ValueError),
+    ("depends_on, None in it", "jobs.add", {"depends_on": ["a", None]}, ValueError),
+    ("B20 depends_on, many", "jobs.add", {"depends_on": [f"j{n}" for n in range(100_000)]}, ValueError),
+    ("unique without an id", "jobs.add", {"unique": True}, ValueError),
+    ("unique that waits", "jobs.add", {"unique": True, "job_id": "a", "depends_on": "b"}, ValueError),
+    ("unique and limited", "jobs.add", {"unique": True, "job_id": "a", "rate_limit": RateLimit("x", 1)}, ValueError),
+    ("callback", "jobs.add", {"on_success": 5}, ValueError),
+    ("callback, lambda", "jobs.add", {"on_failure": lambda *_: None}, UnserializableFunctionError),
+    ("callback, no name", "jobs.add", {"on_stopped": "a b"}, ValueError),
+    ("webhooks", "jobs.add", {"webhooks": ["https://example.org"]}, TypeError),
+    ("on_lost", "jobs.add", {"on_lost": "cry"}, ValueError),
+    ("memory_limit", "jobs.add", {"memory_limit": 5}, ValueError),
+    ("pipeline", "jobs.add", {"pipeline": object()}, TypeError),
+    ("pipeline, and limited", "jobs.add", {"pipeline": PIPELINE, "rate_limit": RateLimit("x", 1)}, ValueError),
 ]
 
 
@@ -366,6 +391,6 @@ class TestSameIdAgain:
 
     async def test_queue_whose_key_holds_something_else(self, queue: Queue, connection: Redis) -> None:
         await connection.set("rq:queue:default", "text")
-        with pytest.raises(StoreError, match="does not hold a list"):
+        with pytest.raises(StoreError, match="is a key of another type; nothing was enqueued"):
             await queue.enqueue("jobs.add", job_id="a")
         assert await keys(connection) == [b"rq:queue:default"]

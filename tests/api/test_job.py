@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 import redis
+import rq
 import rq.job
 from redis.asyncio import Redis
 
-from aiorq import Job, JobStatus, Queue, Result, connect, get_current_job
+from aiorq import Job, JobStatus, Queue, Result, cancel_job, connect, get_current_job, requeue_job
 from aiorq.current import CurrentRun, current_run
 from aiorq.errors import (
     CorruptJobError,
@@ -300,6 +301,127 @@ class TestDeleting:
         await job.delete()
         assert await job.latest_result() is None
         assert await connection.zcard("rq:finished:default") == 0
+
+
+class TestCanceling:
+    async def test_by_its_id(self, queue: Queue, connection: Redis) -> None:
+        job = await queue.enqueue("jobs.add", 1)
+        child = await queue.enqueue("jobs.add", 1, depends_on=job)
+        assert await cancel_job(job.id, connection) == {}
+        assert await job.get_status() == "canceled"
+        with pytest.raises(InvalidJobOperation, match="canceled already"):
+            await cancel_job(job.id, connection)
+        assert await cancel_job(child.id, connection, enqueue_dependents=True) == {}
+        assert await child.get_status() == "canceled"
+
+    async def test_with_those_that_wait(self, queue: Queue, connection: Redis) -> None:
+        job = await queue.enqueue("jobs.add", 1)
+        child = await queue.enqueue("jobs.add", 1, depends_on=job)
+        assert await cancel_job(job.id, connection, enqueue_dependents=True) == {"default": [child.id]}
+
+    async def test_with_more_than_a_step_looks_at(self, queue: Queue, connection: Redis) -> None:
+        job = await queue.enqueue("jobs.add", 1)
+        children = await queue.enqueue_many([Queue.prepare_data("jobs.add", depends_on=job) for _ in range(250)])
+        enqueued = await job.cancel(enqueue_dependents=True)
+        assert sorted(enqueued["default"]) == sorted(child.id for child in children)
+        assert await queue.count() == 250
+
+    @pytest.mark.parametrize(
+        ("job_id", "error"), [("missing", NoSuchJobError), ("a b", ValueError), ("", ValueError), (5, TypeError)]
+    )
+    async def test_what_is_no_job(self, connection: Redis, job_id: Any, error: type[Exception]) -> None:
+        for deed in (cancel_job, requeue_job):
+            with pytest.raises(error):
+                await deed(job_id, connection)
+        assert await connection.keys("*") == []
+
+    async def test_key_that_holds_something_else(self, connection: Redis) -> None:
+        await connection.set("rq:job:a", "text")
+        for deed in (cancel_job, requeue_job):
+            with pytest.raises(CorruptJobError):
+                await deed("a", connection)
+        assert await connection.get("rq:job:a") == b"text"
+
+
+class TestRequeueing:
+    @pytest.mark.parametrize("by_id", [True, False])
+    async def test_after_a_failure(self, queue: Queue, connection: Redis, worker: FakeWorker, by_id: bool) -> None:
+        job = await queue.enqueue("jobs.add", 1)
+        await worker.fail(await worker.take_job(job))
+        await job.refresh()
+        first = await queue.enqueue("jobs.add", 2)
+        again = await (requeue_job(job.id, connection) if by_id else job.requeue(at_front=True))
+        assert (again == job, again.status, again.started_at, again.ended_at) == (True, JobStatus.QUEUED, None, None)
+        assert again.enqueued_at is not None
+        assert await queue.get_job_ids() == ([first.id, job.id] if by_id else [job.id, first.id])
+        same = await Job.fetch(job.id, connection)
+        assert (same.status, same.started_at, same.ended_at) == (JobStatus.QUEUED, None, None)
+        assert same.enqueued_at == again.enqueued_at
+        assert await connection.ttl(job.key) == -1
+        assert len(await job.results()) == 1
+
+    @pytest.mark.parametrize("state", ["created", "queued", "started", "finished", "canceled"])
+    async def test_what_has_not_failed(self, queue: Queue, worker: FakeWorker, state: str) -> None:
+        job = queue.create_job("jobs.add", (1,), status=JobStatus.CREATED)
+        if state == "created":
+            await job.save()
+        else:
+            await queue.enqueue_job(job)
+            if state == "canceled":
+                await job.cancel()
+            elif state != "queued":
+                run = await worker.take_job(job)
+                if state == "finished":
+                    await worker.finish(run)
+        with pytest.raises(InvalidJobOperation, match="it is not among the failed jobs of its queue"):
+            await job.requeue()
+        assert await job.get_status() == state
+
+    async def test_of_another_registry(self, queue: Queue, worker: FakeWorker) -> None:
+        job = await queue.enqueue("jobs.add", 1)
+        await worker.do(job)
+        await job.requeue_from("finished")
+        assert await queue.get_job_ids() == [job.id]
+        await job.cancel()
+        assert (await job.requeue_from("canceled", at_front=True)).status is JobStatus.QUEUED
+
+    async def test_seen_by_rq(self, queue: Queue, worker: FakeWorker, url: str) -> None:
+        job = await queue.enqueue("jobs.add", 1)
+        await worker.fail(await worker.take_job(job))
+        await job.requeue()
+        with redis.Redis.from_url(url) as client:
+            theirs = rq.job.Job.fetch(job.id, client)
+            assert (theirs.get_status(), theirs.started_at, theirs.ended_at) == ("queued", None, None)
+            assert job.id not in rq.Queue(connection=client).failed_job_registry.get_job_ids()
+
+
+class TestExecutions:
+    async def test_of_a_job_that_runs(self, queue: Queue, worker: FakeWorker) -> None:
+        job = await queue.enqueue("jobs.add", 1)
+        assert await job.get_executions() == []
+        run = await worker.take_job(job)
+        (execution,) = await job.get_executions()
+        assert (execution.id, execution.job_id) == (run.token, job.id)
+        await worker.finish(run)
+        assert await job.get_executions() == []
+
+
+class TestAttempts:
+    async def test_what_others_have_written(self, queue: Queue, connection: Redis, worker: FakeWorker) -> None:
+        """A job that RQ ran has the attempt that its result tells of."""
+        job = await queue.enqueue("jobs.add", 1)
+        assert await job.attempts() == []
+        await connection.xadd(f"rq:results:{job.id}", {"type": 2, "worker_name": "theirs"})
+        (attempt,) = await job.attempts()
+        assert (attempt.number, attempt.outcome, attempt.worker_name, attempt.started_at) == (
+            1,
+            "failed",
+            "theirs",
+            None,
+        )
+
+    async def test_of_a_job_that_is_gone(self, connection: Redis) -> None:
+        assert await Job[Any]("missing", connection).attempts() == []
 
 
 class TestResults:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
+import redis
 import rq
+import rq.scheduler
 from redis.asyncio import Redis
 
 from aiorq import Job, Queue
@@ -196,6 +199,39 @@ class TestTakingOut:
         assert await queue.empty() == 1
         await worker.finish(run)
         assert await Job.exists("job-0", connection)
+
+
+class TestCompact:
+    async def test_ids_whose_job_is_gone(self, queue: Queue, connection: Redis) -> None:
+        await queue.enqueue_many([Queue.prepare_data("jobs.add", job_id=f"job-{n}") for n in range(1200)])
+        gone = [f"job-{n}" for n in range(0, 1200, 3)]
+        await connection.delete(*(f"rq:job:{job_id}" for job_id in gone))
+        await connection.rpush("rq:queue:default", "job-0", "ghost", "ghost")
+        assert await queue.compact() == 403
+        assert await queue.get_job_ids() == [f"job-{n}" for n in range(1200) if n % 3]
+        assert await queue.compact() == 0
+
+    async def test_nothing(self, queue: Queue, connection: Redis) -> None:
+        assert await queue.compact() == 0
+        assert await connection.keys("*") == []
+
+
+class TestSchedulerPid:
+    async def test_of_rqs_scheduler(self, queue: Queue, connection: Redis, url: str) -> None:
+        assert await queue.scheduler_pid() is None
+        with redis.Redis.from_url(url) as client:
+            scheduler: Any = rq.scheduler.RQScheduler([rq.Queue(connection=client)], client)
+            scheduler.acquire_locks()
+            scheduler.register_birth()
+            assert await queue.scheduler_pid() == os.getpid() == rq.Queue(connection=client).scheduler_pid
+            scheduler.release_locks()
+        assert await queue.scheduler_pid() is None
+
+    @pytest.mark.parametrize("pid", ["abc", "", "-5", "1.5"])
+    async def test_that_is_none(self, queue: Queue, connection: Redis, pid: str) -> None:
+        await connection.set("rq:scheduler-lock:default", "x")
+        await connection.hset("rq:scheduler:x", "pid", pid)
+        assert await queue.scheduler_pid() is None
 
 
 class TestAll:

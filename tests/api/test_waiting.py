@@ -14,6 +14,7 @@ import aiorq.store.transport
 from aiorq import Job, Queue, Result, connect
 from aiorq.errors import StoreError
 from aiorq.server import EmbeddedServer
+from aiorq.store import runs
 from tests.api.conftest import LIMIT, FakeWorker, Proxy, clients_of, tasks_of_ours, until
 
 
@@ -55,6 +56,9 @@ async def waits(connection: Redis) -> AsyncIterator[Waits]:
     await until(lambda: nobody_waits(connection))
 
 
+AGAIN: dict[str, Any] = {"most": 1, "intervals": [0], "at_front": False, "failure_ttl": 500}
+
+
 def are_blocked(connection: Redis, count: int) -> Callable[[], Awaitable[bool]]:
     async def condition() -> bool:
         return await blocked_keys(connection) >= count
@@ -94,6 +98,41 @@ async def test_failure_that_comes(queue: Queue, worker: FakeWorker, waits: Waits
     result = waits.returned[job.id]
     assert result is not None
     assert result.type is Result.Type.FAILED
+
+
+async def test_outcomes_that_ask_for_another_run_do_not_count(
+    queue: Queue, worker: FakeWorker, waits: Waits, connection: Redis
+) -> None:
+    job = await queue.enqueue("jobs.add")
+    other = await queue.enqueue("jobs.add")
+    waits.start(job)
+    await until(are_blocked(connection, 1))
+    for _ in range(3):
+        run = await worker.take_job(job)
+        assert await runs.retry(worker.store, "w", run, most=9, intervals=[0], at_front=True, failure_ttl=500)
+    waits.start(other)  # while the first wait is looked for behind what it has passed
+    await until(are_blocked(connection, 2))
+    assert waits.returned == {}
+    await worker.finish(await worker.take_job(job), 7)
+    await worker.finish(await worker.take_job(other), 8)
+    await until(lambda: returned(waits, 2))
+    assert (waits.value(job), waits.value(other)) == (7, 8)
+
+
+async def test_last_outcome_when_it_was_asked_for_too_often(
+    queue: Queue, worker: FakeWorker, waits: Waits, connection: Redis
+) -> None:
+    job = await queue.enqueue("jobs.add")
+    waits.start(job)
+    await until(are_blocked(connection, 1))
+    for _ in range(2):
+        await runs.retry(worker.store, "w", await worker.take_job(job), **AGAIN)
+    await until(lambda: returned(waits, 1))
+    result = waits.returned[job.id]
+    assert result is not None
+    assert result.type is Result.Type.MAX_RETRIES_EXCEEDED
+    late = await job.latest_result(timeout=LIMIT)
+    assert late == result
 
 
 async def test_nothing_comes(queue: Queue, connection: Redis) -> None:

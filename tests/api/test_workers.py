@@ -171,7 +171,7 @@ class TestFinding:
         queue = Queue("other", connection)
         assert [info.name for info in await find_workers(connection)] == ["a", "b"]
         assert [info.name for info in await find_workers(queue=queue)] == ["b"]
-        assert [info.name for info in await find_workers(connection, "other")] == ["b"]
+        assert [info.name for info in await find_workers(connection, queue="other")] == ["b"]
         assert await worker_keys(connection) == ["rq:worker:a", "rq:worker:b"]
         assert await worker_keys(queue=queue) == ["rq:worker:b"]
         assert await count_workers(connection) == 2
@@ -204,7 +204,7 @@ class TestFinding:
         assert await find_worker("rq:worker:dead", connection) is None
         assert await count_workers(connection) == 2
         assert await everything(connection) == before
-        assert [info.name for info in await find_workers(connection, "default", cleanup=True)] == ["a"]
+        assert [info.name for info in await find_workers(connection, queue="default", cleanup=True)] == ["a"]
         assert await connection.smembers("rq:workers:default") == {b"rq:worker:a"}
         assert await count_workers(connection) == 2
         await find_workers(connection, cleanup=True)

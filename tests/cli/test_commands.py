@@ -41,10 +41,13 @@ def test_no_arguments_say_what_to_do_next(run: Run) -> None:
     [
         (["abc"], (("abc",), {})),
         (["abc=def"], ((), {"abc": "def"})),
+        (['{"json": "abc"}'], (('{"json": "abc"}',), {})),
         ([':{"json": "abc"}'], (({"json": "abc"},), {})),
         (['key:={"json": "abc"}'], ((), {"key": {"json": "abc"}})),
         (["%1, 2"], (((1, 2),), {})),
         (["%None"], ((None,), {})),
+        (["%True"], ((True,), {})),
+        (["key%=(1, 2)"], ((), {"key": (1, 2)})),
         (['key%={"foo": True}'], ((), {"key": {"foo": True}})),
         (["@data.json"], (('{"in": "file"}',), {})),
         (["key=@data.json"], ((), {"key": '{"in": "file"}'})),

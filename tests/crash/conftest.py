@@ -15,7 +15,8 @@ import redis
 from aiorq import scripts
 from aiorq.server import EmbeddedServer
 
-pytest.register_assert_rewrite("tests.crash.stage", "tests.crash.scenarios")
+for _module in ("stage", "scenarios", "again", "clients", "dependents", "upkeep"):
+    pytest.register_assert_rewrite(f"tests.crash.{_module}")
 from tests.crash.stage import Launcher, Stage  # noqa: E402 - only then its assertions say what they compared
 
 AT_A_TIME = 8

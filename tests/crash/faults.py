@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
-from aiorq.execution import horse
+from aiorq.execution import zygote
 from aiorq.execution.frames import Kind, send
 from aiorq.execution.zygote import _Zygote
 from tests.crash.points import report
+
+OUTCOMES: Final = (Kind.RETURNED, Kind.RAISED, Kind.AGAIN)
 
 
 def _kill(pid: int) -> None:
@@ -21,11 +23,12 @@ def _kill(pid: int) -> None:
 
 def _at_outcome(whom: Callable[[], int], *, after: bool) -> None:
     def sending(sock: Any, kind: Kind, fields: Any) -> None:
-        if after:
+        if after or kind not in OUTCOMES:
             send(sock, kind, fields)
-        _kill(whom())
+        if kind in OUTCOMES:
+            _kill(whom())
 
-    horse.send = sending  # type: ignore[attr-defined]
+    zygote.send = sending  # type: ignore[attr-defined]
 
 
 def _zygote_at_fork(*, after: bool) -> None:

@@ -11,10 +11,13 @@ import socket
 import sys
 import traceback
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any, NoReturn
 
 from aiorq import Job, Queue, Worker, connect, doctor
 from aiorq.execution.zygote import die_with_parent
+from aiorq.group import Group
+from aiorq.rate_limit import RateLimit
 from tests.crash import faults, points
 from tests.crash.points import Point, report
 
@@ -50,13 +53,42 @@ def enqueue_many(url: str, count: int, args: Sequence[Any]) -> None:
     asyncio.run(main())
 
 
-def ask(url: str, asked: Sequence[tuple[str, str]]) -> None:
+def enqueue_with_wishes(url: str, args: Sequence[Any]) -> None:
+    """Enqueue jobs that ask for more than a place in their queue, and two into a group."""
+
+    async def main() -> None:
+        async with connect(url) as client:
+            queue = Queue(connection=client)
+            await queue.enqueue("deeds.deed", args=args, job_id="child", depends_on=["parent", "unknown"])
+            await queue.enqueue_in(timedelta(hours=1), "deeds.deed", args=args, job_id="later")
+            for name in ("first", "second"):
+                await queue.enqueue("deeds.deed", args=args, job_id=name, rate_limit=RateLimit("api", 1))
+            datas = [Queue.prepare_data("deeds.deed", args, job_id=f"member-{number}") for number in (1, 2)]
+            await Group(client, "mail").enqueue_many(queue, datas)
+            await queue.enqueue("deeds.deed", args=args, job_id="unique", unique=True)
+
+    asyncio.run(main())
+
+
+def enqueue_family(url: str, queue: str, args: Sequence[Any], names: Sequence[str]) -> None:
+    """Enqueue a job and all those that wait for it with one call, these first."""
+
+    async def main() -> None:
+        async with connect(url) as client:
+            datas = [Queue.prepare_data("deeds.deed", args, job_id=name, depends_on="parent") for name in names]
+            parent = Queue.prepare_data("deeds.deed", args, job_id="parent")
+            await Queue(queue, connection=client).enqueue_many([*datas, parent])
+
+    asyncio.run(main())
+
+
+def ask(url: str, asked: Sequence[tuple[str, str, dict[str, Any]]]) -> None:
     """Call methods of jobs, one after the other."""
 
     async def main() -> None:
         async with connect(url) as client:
-            for job_id, method in asked:
-                await getattr(Job(job_id, client), method)()
+            for job_id, method, options in asked:
+                await getattr(Job(job_id, client), method)(**options)
 
     asyncio.run(main())
 
@@ -71,7 +103,7 @@ def mend(url: str) -> None:
     asyncio.run(main())
 
 
-ROLES = {role.__name__: role for role in (work, enqueue, enqueue_many, ask, mend)}
+ROLES = {role.__name__: role for role in (work, enqueue, enqueue_many, enqueue_with_wishes, enqueue_family, ask, mend)}
 
 
 def become(pipe: int, role: str, kill: list[str] | None, hold: list[str] | None, fault: str, **given: Any) -> NoReturn:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
 from rq import Retry
 
+import aiorq
 from aiorq import Job, JobStatus
 from aiorq.store import runs, workers
 from tests.crash.points import Point
@@ -58,6 +60,8 @@ class Scenario:
     """Of the worker."""
     lost: ClassVar[Fate] = ABANDONED
     """What becomes of a job that had begun and was lost."""
+    timed: ClassVar[Mapping[str, int]] = TIMED
+    """Commands whose number depends on time here, or of which one stands for all, since they only read."""
 
     async def prepare(self, stage: Stage) -> None:
         """What is there before."""
@@ -88,6 +92,9 @@ class Scenario:
         state = await stage.state("it")
         self.compare(actor, state)
         stage.expected["it"] = self.fate(state)
+
+    async def conclude(self, stage: Stage) -> None:
+        """Look at what has become of it all, beyond what was expected of each job, and take it away."""
 
     def fate(self, state: str) -> Fate:
         """What must become of a job that was left in a state."""
@@ -181,7 +188,7 @@ class Retrying(Scenario):
 
 
 class RetryingLater(Retrying):
-    """The retry is a second later: the job is scheduled, promoted, and handed to the waiting worker."""
+    """The job is aiorq's, and its retry a second later: it is scheduled, promoted, and handed to the waiting worker."""
 
     points: ClassVar[tuple[str, ...]] = (
         *ENTER,
@@ -200,7 +207,7 @@ class RetryingLater(Retrying):
     options: ClassVar[dict[str, Any]] = {"max_jobs": 2}
 
     async def prepare(self, stage: Stage) -> None:
-        stage.enqueue_by_rq("it", 1, retry=Retry(max=2, interval=1))
+        await stage.enqueue("it", args=[*stage.args("it"), 1], retry=aiorq.Retry(max=2, interval=[1, 0]))
 
 
 class Requeueing(Scenario):
@@ -322,6 +329,8 @@ class Killing(Scenario):
         "begin#1",
         "begin#2",
         "renew#2",
+        "TIME#1",
+        "save#1",
         "release#1",
         "release#2",
         "release#3",
@@ -357,8 +366,9 @@ class Reaping(Scenario):
     points: ClassVar[tuple[str, ...]] = (
         *ENTER,
         *("CLIENT ID#1", "BLMOVE#1", "reap#1", "reap#2", "reap#3", "reap#4", "promote#1", "recover#1"),
-        *("release#1", "CLIENT UNBLOCK#1", "release#2", "retire#1"),
+        *("HGETALL#1", "release#1", "CLIENT UNBLOCK#1", "release#2", "retire#1"),
     )
+    timed: ClassVar[Mapping[str, int]] = TIMED | {"HGETALL": 1}
     elsewhere: ClassVar[tuple[str, ...]] = tuple(
         name for name in (*ENTER, "CLIENT ID#1", "BLMOVE#1", "retire#1", "CLIENT UNBLOCK#1") if name != "overdue#1"
     )
@@ -491,7 +501,7 @@ class Asking(Scenario):
         await worker.tells("deed", count=4)
 
     def start(self, stage: Stage, kill: Point | None) -> Actor:
-        return stage.start("ask", kill, asked=[ask[:2] for ask in self.asked])
+        return stage.start("ask", kill, asked=[(*ask[:2], {}) for ask in self.asked])
 
     async def react(self, stage: Stage, actor: Actor) -> None:
         return
@@ -515,11 +525,11 @@ class Mending(Scenario):
     """The doctor puts right what is wrong on the books: a job that no queue lists, and one that waits for nothing."""
 
     points: ClassVar[tuple[str, ...]] = (
-        *(*CONNECT, "INFO#1", "INFO#2", "INFO#3", "INFO#4", "look#1", "SCAN#1", "look#2", "look#3"),
-        *(*(f"LLEN#{number}" for number in range(1, 9)), "look#4"),
-        *(*(f"LLEN#{number}" for number in range(9, 17)), "look#5", "repair#1", "readmit#1"),
+        *(*CONNECT, "INFO#1", "look#1", "SCAN#1", "look#2", "look#3", "LLEN#1", "look#4", "look#5"),
+        *("repair#1", "readmit#1"),
     )
     elsewhere: ClassVar[tuple[str, ...]] = CONNECT
+    timed: ClassVar[Mapping[str, int]] = TIMED | {"INFO": 1, "LLEN": 1}
 
     async def prepare(self, stage: Stage) -> None:
         for name in ("well", "unlisted", "deferred"):

@@ -6,10 +6,12 @@ import asyncio
 import json
 import math
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
@@ -34,8 +36,19 @@ SHOWN: Final = 20
 """Lines of what a process told that a failed test shows."""
 KEPT: Final = {b"rq:queues", b"rq:finished:default", b"rq:failed:default", b"rq:canceled:default"}
 """Keys that stay for ever."""
+KEPT_FOR_JOBS: Final = (b"rq:group:", b"rq:groups", b"rq:rl-keys", b"rq:rl:")
+"""What keys begin with that stay as long as there are jobs that they speak of, until the next sweep."""
+NEVER_LEFT: Final = (
+    *(b"rq:wip", b"rq:execution", b"rq:queue:", b"rq:aiorq:inbox"),
+    *(b"rq:aiorq:parents", b"rq:aiorq:parting:", b"rq:aiorq:waits:"),
+)
+"""What the keys begin with that are gone when nothing waits and nothing runs."""
 PLACES: Final = ("rq:queue:", "rq:aiorq:inbox:", "rq:wip:", *(f"rq:{name}:" for name in REGISTRIES))
 """What the keys begin with that list jobs."""
+LIMITED: Final = re.compile("rq:rl:.*:rate_limited")
+"""The keys that list jobs which wait for a slot of their rate limit."""
+WAITING: Final = (JobStatus.QUEUED, JobStatus.DEFERRED)
+"""What may be left to be as it is: no worker that takes part looks at it."""
 _BOOT: Final = "import sys; sys.path[:0] = {path!r}; import deeds; from tests.crash.launcher import main; main()"
 
 
@@ -48,6 +61,9 @@ class Fate(NamedTuple):
     """What its traceback says."""
     starts: int = 1
     """How many times its function may have begun."""
+    outcomes: int = 1
+    """How many outcomes it has in the end."""
+    queue: str = "default"
 
 
 class Launcher:
@@ -154,25 +170,27 @@ class Actor:
             self._pipe = -1
 
 
-def places(snapshot: Snapshot, name: str) -> list[str]:
-    """Every queue and registry that lists a job, once for each time that it is listed there."""
-    found = []
-    for key, entry in snapshot.entries.items():
-        if key.startswith(PLACES) and not isinstance(entry.content, str | None):
-            found += [key for member in entry.content if member.partition(":")[0] == name]
-    return sorted(found)
+def places(snapshot: Snapshot) -> dict[str, list[str]]:
+    """Job -> every queue and registry that lists it, once for each time that it is listed there."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for key, entry in sorted(snapshot.entries.items()):
+        if (key.startswith(PLACES) or LIMITED.fullmatch(key)) and not isinstance(entry.content, str | None):
+            for member in entry.content:
+                found[member.partition(":")[0]].append(key)
+    return found
 
 
-def runs(snapshot: Snapshot, name: str) -> list[str]:
-    """Every key that speaks of runs of a job."""
-    found = []
-    for key, entry in snapshot.entries.items():
-        if key == f"rq:executions:{name}" or key.startswith(f"rq:execution:{name}:"):
-            found.append(key)
+def runs(snapshot: Snapshot) -> dict[str, list[str]]:
+    """Job -> every key that speaks of runs of it."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for key, entry in sorted(snapshot.entries.items()):
+        if key.startswith(("rq:executions:", "rq:execution:")):
+            found[key.split(":")[2]].append(key)
         elif key.startswith("rq:worker:") and key.endswith(":executions"):
             assert isinstance(entry.content, set), key
-            found += [key for member in entry.content if member.startswith(f"{name}:")]
-    return sorted(found)
+            for member in entry.content:
+                found[member.partition(":")[0]].append(key)
+    return found
 
 
 class Stage:
@@ -196,6 +214,10 @@ class Stage:
         self._actors: list[Actor] = []
         self.memory: dict[str, Any] = {}
         """What a scenario wants to know later."""
+        self.queues = ["default"]
+        """Those that the rescuer works on."""
+        self.limits: dict[str, int] = {}
+        """Key of a rate limit -> how many jobs it lets through."""
 
     async def __aenter__(self) -> Self:
         await self.connection.flushdb()
@@ -221,10 +243,12 @@ class Stage:
         """The arguments of `deeds.deed`."""
         return [self.effects(name), self.gate.path if gate else ""]
 
-    async def enqueue(self, name: str, *, function: str = "deeds.deed", gate: bool = True, **options: Any) -> Job[Any]:
+    async def enqueue(
+        self, name: str, *, function: str = "deeds.deed", gate: bool = True, queue: str = "default", **options: Any
+    ) -> Job[Any]:
         """Enqueue a job, to be known by a name."""
         options = {"args": self.args(name, gate=gate), **options}
-        job: Job[Any] = await self.queue.enqueue(function, job_id=name, **options)
+        job: Job[Any] = await Queue(queue, self.connection).enqueue(function, job_id=name, **options)
         self.jobs[name] = job
         return job
 
@@ -259,19 +283,22 @@ class Stage:
 
     async def expire_leases(self) -> None:
         """Let the time of all leases pass."""
-        for member in await self.connection.zrange("rq:wip:default", 0, -1):
-            await self.connection.zadd("rq:wip:default", {member: 1})
+        for key in await self.connection.keys("rq:wip:*"):
+            for member in await self.connection.zrange(key, 0, -1):
+                await self.connection.zadd(key, {member: 1})
 
     async def rescue(self, **options: Any) -> None:
         """Have another worker set all right, and see that nothing is left of those that are gone."""
         await self.expire_leases()
         self.gate.let(20)
-        rescuer = self.work("rescuer", **{"concurrency": 2, **options})
+        rescuer = self.work("rescuer", **{"concurrency": 2, "queues": self.queues, **options})
         for name, fate in self.expected.items():
-            if fate.status not in (None, JobStatus.CANCELED):
+            if fate.status not in (None, JobStatus.CANCELED, *WAITING):
                 result = await self.jobs[name].latest_result(timeout=LIMIT)
                 state = await self.state(name)
                 assert result is not None, f"{name} has no outcome, it is {state}:\n{rescuer.last_words}"
+            if fate.outcomes > 1:
+                await self._all_outcomes(name, fate.outcomes)
         dead = [key for key in await self.connection.keys("rq:worker:*") if key != b"rq:worker:rescuer"]
         if dead:
             await self.connection.delete(*dead)
@@ -284,6 +311,15 @@ class Stage:
         await rescuer.gone()
         assert rescuer.told("raised") == []
 
+    async def _all_outcomes(self, name: str, count: int) -> None:
+        """Wait until a job has so many outcomes."""
+        since = "0"
+        while count > 0:
+            streams = await self.connection.xread({f"rq:results:{name}": since}, block=int(LIMIT * 1000))
+            assert streams, f"{name} is {await self.state(name)}, and lacks {count} outcomes"
+            [(_, entries)] = streams
+            count, since = count - len(entries), entries[-1][0]
+
     async def check_places(self, amiss: str = "") -> None:
         """At every instant a job is in the one place that its state names, and has a run if it is started.
 
@@ -292,48 +328,79 @@ class Stage:
         """
         # One look: other workers may go on.
         snapshot = await audit.look(self.queue.store)
+        listed, running = places(snapshot), runs(snapshot)
         for key, entry in snapshot.entries.items():
-            if not key.startswith("rq:job:"):
-                continue
             name = key.removeprefix("rq:job:")
+            if name == key or ":" in name:
+                continue
             assert isinstance(entry.content, dict), key
             status = entry.content["status"]
-            place = {"queued": "queue", "started": "wip", "stopped": "failed"}.get(str(status), status)
-            fit = (f"rq:{place}:", "rq:aiorq:inbox:") if status == "queued" else f"rq:{place}:"
-            [found] = places(snapshot, name)
-            assert found.startswith(fit), f"{name} is {status}: {found}"
-            count = len(runs(snapshot, name))
-            assert count == (3 if status == "started" else 0), f"{name} is {status}: {runs(snapshot, name)}"
+            place = {"started": "wip", "stopped": "failed"}.get(str(status), status)
+            fits = {"queued": ("rq:queue:", "rq:aiorq:inbox:"), "rate_limited": ("rq:rl:",)}
+            fit = fits.get(str(status), (f"rq:{place}:",))
+            found = listed[name]
+            if status != "finished" and entry.content.get("repeat_intervals"):
+                found = [key for key in found if not key.startswith("rq:finished:")]
+            assert len(found) == 1, f"{name} is {status}: {found}"
+            assert found[0].startswith(fit), f"{name} is {status}: {found}"
+            assert len(running[name]) == (3 if status == "started" else 0), f"{name} is {status}: {running[name]}"
+        self._check_limits(snapshot)
         for finding in check(snapshot, overdue=math.inf):
             is_wrong = finding.severity is Severity.ERROR and finding.subject != amiss
             assert not is_wrong, f"{finding.subject}: {finding.problem}"
+
+    def _check_limits(self, snapshot: Snapshot) -> None:
+        """The jobs that are queued or run are the ones with slots, and none waits while there is a free one."""
+        for limit, concurrency in self.limits.items():
+            of_limit = {
+                key.removeprefix("rq:job:"): entry.content["status"]
+                for key, entry in snapshot.entries.items()
+                if isinstance(entry.content, dict) and entry.content.get("rate_limit_key") == limit
+            }
+            active = {name for name, status in of_limit.items() if status in ("queued", "started")}
+            allowed = set(snapshot.scores(f"rq:rl:{limit}:allowed") or ())
+            assert allowed == active, f"{allowed} have a slot: {of_limit}"
+            waiting = set(snapshot.scores(f"rq:rl:{limit}:rate_limited") or ())
+            assert len(allowed) == min(concurrency, len(allowed | waiting)), f"{waiting} wait: {of_limit}"
 
     async def check(self) -> None:
         """Each job is where it should be, and nowhere else; and there is nothing that nobody will remove."""
         for name, fate in self.expected.items():
             await self._check_job(name, fate)
+        kept = KEPT | {
+            key.encode()
+            for name, fate in self.expected.items()
+            for key in (
+                f"rq:{'queue' if fate.status is JobStatus.QUEUED else fate.status}:{fate.queue}",
+                *((f"rq:job:{name}", f"rq:job::{name}:dependencies") if fate.status in WAITING else ()),
+                *((f"rq:job:{name}:dependents",) if fate.status in WAITING else ()),
+            )
+        }
         for key in await self.connection.keys("*"):
-            if key not in KEPT:
+            if key not in kept and not key.startswith(KEPT_FOR_JOBS):
                 assert await self.connection.ttl(key) > 0, f"{key} stays for ever"
-            if b":intermediate:first_seen:" not in key:  # RQ's
-                assert not key.startswith((b"rq:wip", b"rq:execution", b"rq:aiorq:inbox", b"rq:queue:")), key
+            if b":intermediate:first_seen:" not in key and key not in kept:  # RQ's
+                assert not key.startswith(NEVER_LEFT), key
+            assert not key.endswith((b":allowed", b":rate_limited")), key
             assert b":executions" not in key, key
 
     async def _check_job(self, name: str, fate: Fate) -> None:
         places = await self.books.places(name)
         assert self.starts(name) <= fate.starts, f"{name} began {self.starts(name)} times"
         if fate.status is None:
-            assert [key for key in await self.connection.keys() if name.encode() in key] == []
+            assert [key for key in await self.connection.keys() if name.encode() in key.split(b":")] == []
             assert places == [], name
             return
         assert await self.state(name) == fate.status, name
         registry = "failed" if fate.status is JobStatus.STOPPED else fate.status.value
-        assert places == [f"rq:{registry}:default"], name
+        registry = "queue" if fate.status is JobStatus.QUEUED else registry
+        assert places == [f"rq:{registry}:{fate.queue}"], name
         results = await self.jobs[name].results()
-        if fate.status is JobStatus.CANCELED:
+        if fate.status in (JobStatus.CANCELED, *WAITING):
             assert results == [], name
+            assert fate.status is JobStatus.CANCELED or self.starts(name) == 0, name
             return
-        assert len(results) == 1, name
+        assert len(results) == fate.outcomes, name
         if fate.status is JobStatus.FINISHED:
             assert results[0].type is Result.Type.SUCCESSFUL, name
             assert results[0].return_value == "done", name

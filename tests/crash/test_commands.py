@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 import pytest
 
 from aiorq import scripts
+from tests.crash import again, clients, dependents, scenarios, upkeep
 from tests.crash.conftest import MakeStage
 from tests.crash.points import Point
-from tests.crash.scenarios import SCENARIOS, TIMED, Scenario
+from tests.crash.scenarios import Scenario
 from tests.crash.stage import Actor
 
-ALONE = {"browse", "empty", "pause", "sweep", "sweep_group", "sweep_limit", "sweep_workers", "tally"}
+SCENARIOS = scenarios.SCENARIOS | again.SCENARIOS | clients.SCENARIOS | dependents.SCENARIOS | upkeep.SCENARIOS
+ALONE = {"browse", "compact", "empty", "pause", "sweep_workers", "tally"}
 """Scripts of which each call stands for itself: nothing has to follow that a kill could keep from happening."""
 SHOWN = 2000
 """Characters of each failure that are shown."""
@@ -32,18 +35,19 @@ async def play(scenario: Scenario, make_stage: MakeStage, kill: Point | None) ->
         await scenario.look(stage)
         await scenario.expect(stage, actor)
         await stage.rescue()
+        await scenario.conclude(stage)
         await stage.check()
         if "stop" in stage.memory:
             assert await stage.memory["stop"] == stage.expected["it"].status
         return actor
 
 
-def points_of(actor: Actor) -> list[str]:
+def points_of(actor: Actor, timed: Mapping[str, int]) -> list[str]:
     """The commands of a process, but for those whose number depends on time."""
     points = []
     for name in actor.names:
         kind, _, number = name.partition("#")
-        if int(number) <= TIMED.get(kind.removeprefix("horse "), int(number)):
+        if int(number) <= timed.get(kind.removeprefix("horse "), int(number)):
             points.append(name)
     return points
 
@@ -51,8 +55,6 @@ def points_of(actor: Actor) -> list[str]:
 @pytest.mark.parametrize("name", SCENARIOS)
 async def test_killed_at_every_command(name: str, make_stage: MakeStage) -> None:
     scenario = SCENARIOS[name]
-    whole = await play(scenario, make_stage, None)
-    assert sorted(points_of(whole)) == sorted(scenario.points)
     kills = [
         Point(point, moment)
         for point in scenario.points
@@ -67,7 +69,12 @@ async def test_killed_at_every_command(name: str, make_stage: MakeStage) -> None
         except (AssertionError, TimeoutError) as error:
             failures.append(f"{kill.moment} {kill.name}: {type(error).__name__}: {error!s:.{SHOWN}}")
 
-    await asyncio.gather(*(crash(kill) for kill in kills))
+    plays = play(scenario, make_stage, None), *(crash(kill) for kill in kills)
+    whole, *_ = await asyncio.gather(*plays, return_exceptions=True)
+    if not isinstance(whole, Actor):
+        assert isinstance(whole, BaseException)
+        raise whole
+    assert sorted(points_of(whole, scenario.timed)) == sorted(scenario.points)
     if failures:
         pytest.fail("\n\n".join(failures), pytrace=False)
 

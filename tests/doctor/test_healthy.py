@@ -50,6 +50,15 @@ async def test_every_state_of_ours(ward: Ward, look: Look) -> None:
     assert report.where.startswith("unix://")
 
 
+async def test_dependents_that_a_worker_is_about_to_look_at(queue: Queue, look: Look) -> None:
+    """Their parent is gone, and they were too many to be enqueued in that step."""
+    parent = await queue.enqueue("jobs.add", 1)
+    await queue.enqueue_many([Queue.prepare_data("jobs.add", (1,), depends_on=parent) for _ in range(101)])
+    await parent.delete()
+    assert await queue.deferred_job_registry.count() == 101
+    assert of_books(await look()) == []
+
+
 async def test_what_expired_is_left_to_the_next_cleanup(ward: Ward, look: Look) -> None:
     await ward.client.zadd("rq:finished:default", {"a": 1})
     await ward.client.zadd("rq:failed:default", {"b": 1})

@@ -211,7 +211,7 @@ class TestThreads:
         assert "job a-job cannot be interrupted (asked for)" in caplog.text
         # It goes on.
         (thread,) = job_threads()
-        gate.let()
+        gate.let(2)
         await asyncio.to_thread(thread.join, LIMIT)
         assert not thread.is_alive()
         assert await threads.value("endings.give", 1) == 1

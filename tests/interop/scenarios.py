@@ -6,6 +6,7 @@ Numbers of seconds differ by more than a minute, so that comparing them with a t
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TypeAlias
@@ -21,7 +22,7 @@ IDLE = "idle"
 
 
 def scenario(function: Scenario) -> Scenario:
-    SCENARIOS[function.__name__.replace("_", "-")] = function  # type: ignore[attr-defined]
+    SCENARIOS[function.__name__.replace("_", "-")] = function
     return function
 
 
@@ -440,6 +441,32 @@ async def parent_whose_callback_raises(here: Here) -> Play:
     yield RUN
 
 
+@scenario
+async def waiting_for_itself(here: Here) -> None:
+    """RQ takes it."""
+    await here.put("other")
+    with suppress(ValueError):
+        await here.put("job", depends_on=here.id("job"))
+
+
+@scenario
+async def waiting_in_a_circle(here: Here) -> None:
+    """RQ takes it."""
+    await here.put("one", depends_on=await here.put("parent"))
+    await here.put("two", depends_on=here.id("one"))
+    with suppress(ValueError):
+        await here.put("one", depends_on=here.id("two"))
+
+
+@scenario
+async def enqueued_again_while_it_waits(here: Here) -> None:
+    await here.put("deferred", "jobs.add", 1, depends_on=await here.put("parent"))
+    in_five_minutes = partial(here.queue().enqueue_in, timedelta(seconds=300), "jobs.add")
+    await done(in_five_minutes(1, job_id=here.id("scheduled")))
+    for role in ("deferred", "scheduled"):
+        await here.put(role, "jobs.add", 2)
+
+
 # Many at once.
 
 
@@ -592,6 +619,13 @@ async def asked_again_later(here: Here) -> Play:
 @scenario
 async def asked_again_in_vain(here: Here) -> Play:
     await here.put("job", "parity.ask_again", 1, failure_ttl=900)
+    yield RUN
+
+
+@scenario
+async def asked_again_for_the_front(here: Here) -> Play:
+    await here.put("job", "parity.ask_again", 3, 300, True)
+    await here.put("now", "parity.ask_again", 1, 0, True)
     yield RUN
 
 
@@ -796,6 +830,15 @@ async def rate_limit_and_a_requeue(here: Here) -> Play:
 
 
 @scenario
+async def rate_limit_and_a_requeue_of_what_came_at_front(here: Here) -> Play:
+    limit = here.words.RateLimit(here.id("limit"), 1)
+    await here.put("one", "jobs.fail", rate_limit=limit, at_front=True)
+    yield RUN
+    await here.put("other")
+    await done((await here.job("one")).requeue())
+
+
+@scenario
 async def rate_limit_scheduled(here: Here) -> None:
     limit = here.words.RateLimit(here.id("limit"), 1)
     enqueue = partial(here.queue().enqueue_in, timedelta(seconds=300), "jobs.add", 1)
@@ -871,6 +914,13 @@ async def canceled_retry(here: Here) -> Play:
 @scenario
 async def canceled_running(here: Here) -> Play:
     await here.put("job", "parity.cancel_myself")
+    yield RUN
+
+
+@scenario
+async def deleted_running(here: Here) -> Play:
+    await here.put("other", queue=IDLE)
+    await here.put("job", "parity.delete_myself")
     yield RUN
 
 

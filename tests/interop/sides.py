@@ -51,6 +51,7 @@ class Library(ABC):
         self.side = side
         self.path = path
         self.folder = folder
+        """Where `Here.tell` leaves files."""
 
     @abstractmethod
     def queue(self, name: str, **options: Any) -> Any:
@@ -78,7 +79,7 @@ class Library(ABC):
 
     @abstractmethod
     async def work(self, queues: list[str]) -> None:
-        """Run what waits in queues, and what comes of it."""
+        """Run what waits in queues or is due, and what comes of it."""
 
 
 class Theirs(Library):
@@ -113,7 +114,7 @@ class Theirs(Library):
         rq.registry.clean_registries(self.queue("cleaned"))
 
     async def work(self, queues: list[str]) -> None:
-        await Command("rq.cli", self.side.url, self.path).work("--name", WORKER, "--quiet", *queues)
+        await Command("rq.cli", self.side.url, self.path).work("--name", WORKER, "--quiet", "--with-scheduler", *queues)
 
 
 class Ours(Library):
@@ -153,7 +154,12 @@ class Ours(Library):
 
     async def work(self, queues: list[str]) -> None:
         worker = Worker(
-            queues, WORKER, self.connection, path=self.path, prefix=self.side.prefix, preload=["jobs", "parity"]
+            queues,
+            WORKER,
+            connection=self.connection,
+            path=self.path,
+            prefix=self.side.prefix,
+            preload=["jobs", "parity"],
         )
         await worker.work(burst=True)
 
@@ -203,20 +209,20 @@ def names_of(scenario: str) -> str:
     return rf"{re.escape(scenario)}(_[a-z0-9-]+)?"
 
 
-async def play(library: Library, scenarios: dict[str, Scenario]) -> None:
+async def play_all(library: Library, scenarios: dict[str, Scenario]) -> None:
     """Play scenarios side by side: all up to where they wait for a worker, then the worker, and so on."""
     playing: dict[str, AsyncGenerator[str, None]] = {}
     for name, scenario in scenarios.items():
-        begun = scenario(Here(library, name))
-        if isinstance(begun, AsyncGenerator):
-            playing[name] = begun
+        play = scenario(Here(library, name))
+        if isinstance(play, AsyncGenerator):
+            playing[name] = play
         else:
-            await begun
+            await play
     while playing:
         queues: list[str] = []
-        for name, scenario in list(playing.items()):
+        for name, begun in list(playing.items()):
             try:
-                roles = await anext(scenario)
+                roles = await anext(begun)
             except StopAsyncIteration:
                 del playing[name]
             else:

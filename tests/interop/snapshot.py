@@ -171,7 +171,10 @@ class _Reader(NamedTuple):
     def _value(self, name: str, raw: bytes) -> object:
         decode = _DECODERS.get(name)
         if decode is not None and raw:
-            return decode(raw, self.serializer)
+            try:
+                return decode(raw, self.serializer)
+            except Exception:  # noqa: BLE001 - what cannot be read is compared as it is
+                return raw
         if _DATE.fullmatch(raw):
             moment = datetime.strptime(raw.decode(), "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC).timestamp()
             return "<date>" if abs(self.now - moment) < NEAR else raw

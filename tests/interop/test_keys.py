@@ -127,7 +127,7 @@ async def ended(anyio_backend: str, pair: Pair, jobs: ModuleType) -> tuple[Snaps
     client = connect(pair.ours.url)
     for name, call in ENDED.items():
         await call.on(Queue(name, client, prefix=pair.ours.prefix), job_id=name)
-    await Worker(list(ENDED), WORKER, client, path=path, prefix=pair.ours.prefix).work(burst=True)
+    await Worker(list(ENDED), WORKER, connection=client, path=path, prefix=pair.ours.prefix).work(burst=True)
     await client.aclose()
     return pair.theirs.take(), pair.ours.take()
 

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import rq
+import rq.suspension
 from rq.command import send_stop_job_command
 
 import aiorq
+import aiorq.suspension
 
 
 def _job() -> Any:
@@ -52,6 +54,22 @@ def die_once() -> str:
     return "survived"
 
 
+def suspend(ttl: int) -> None:
+    """Suspend all workers."""
+    theirs = rq.get_current_job()
+    if theirs is not None:
+        rq.suspension.suspend(theirs.connection, ttl)
+    else:
+        asyncio.run(_suspend(ttl))
+
+
+async def _suspend(ttl: int) -> None:
+    job = aiorq.get_current_job()
+    assert job is not None
+    await aiorq.suspension.suspend(job.connection, ttl, prefix=job.key.partition(":")[0])
+    await job.connection.aclose()
+
+
 async def _ask(method: str, **options: Any) -> None:
     job = aiorq.get_current_job()
     assert job is not None
@@ -76,6 +94,17 @@ def cancel_myself() -> str:
         theirs.cancel()
     else:
         asyncio.run(_ask("cancel"))
+        time.sleep(60)
+    return "went on"
+
+
+def delete_myself() -> str:
+    """Delete the job that runs here; RQ's goes on."""
+    theirs = rq.get_current_job()
+    if theirs is not None:
+        theirs.delete()
+    else:
+        asyncio.run(_ask("delete"))
         time.sleep(60)
     return "went on"
 

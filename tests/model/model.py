@@ -46,9 +46,7 @@ class Model(Shelf):
         seconds = self.jobs[job_id].waits
         if seconds is not None:
             self.expire_job(job_id, seconds)
-            results = self.keys.get(f"results:{job_id}")
-            if results is not None and (results.expires is None or results.expires > self.now + seconds):
-                results.expires = self.now + seconds
+            self.expire(f"results:{job_id}", seconds)
 
     def delete_job(self, job_id: str) -> None:
         job = self.jobs.pop(job_id, None)
@@ -114,7 +112,9 @@ class Model(Shelf):
         self.keys[f"aiorq:ended:{token}"] = Entry(word, self.now + 60)
 
     def record_result(self, job_id: str, token: str, number: str, ttl: int) -> None:
-        self.at(f"results:{job_id}", list).append((number, token))
+        results = self.at(f"results:{job_id}", list)
+        results.append((number, token))
+        del results[:-10]
         self.keys[f"results:{job_id}"].expires = self.after(ttl)
 
     def note_attempt(self, job_id: str, token: str, how: str) -> None:
@@ -260,12 +260,15 @@ class Model(Shelf):
         job = self.jobs.get(job_id)
         if job is None or job.status != "deferred":
             return "elsewhere"
-        if how == "gone" and ended:
+        if how == "failed" and not job.allow:
+            return "waits"
+        if self.is_waiting(job_id, ended):
+            if how != "gone" or not ended:
+                return "waits"
             self.at(f"job::{job_id}:dependencies", set).discard(ended)
             known = self.at(f"aiorq:waits:{job_id}", list)
             known[:] = [parent for parent in known if parent != ended]
-        if (how == "failed" and not job.allow) or self.is_waiting(job_id, ended):
-            return "waits"
+            return "elsewhere"
         self.at("queues", set).add(f"queue:{job.queue}")
         self.place_job(job_id, first=bool(job.first) or job.let_go_first, at=job.let_go_at)
         self.at(f"deferred:{job.queue}", dict).pop(job_id, None)
@@ -286,7 +289,7 @@ class Model(Shelf):
         enqueued = []
         for child in children:
             became = self.let_go(child, job_id, how)
-            if became != "waits" or how == "gone":
+            if became != "waits":
                 self.at(key, set).discard(child)
             if became == "enqueued":
                 enqueued.append((self.jobs[child].queue, child))
@@ -309,7 +312,7 @@ class Model(Shelf):
             became = self.let_go(child, parent, how)
             if became == "enqueued":
                 enqueued.append(child)
-            elif became == "waits" and how != "gone" and parent in self.jobs:
+            elif became == "waits" and parent in self.jobs:
                 self.at(f"job:{parent}:dependents", set).add(child)
         if parent in self.jobs and self.jobs[parent].expires is not None and self.has(f"job:{parent}:dependents"):
             self.keys[f"job:{parent}:dependents"].expires = self.jobs[parent].expires
@@ -549,7 +552,8 @@ class Model(Shelf):
         if place == "failed":
             self.leave_failed(job_id, token, "failed", "5", ttl)
             return place
-        self.record_result(job_id, token, "4", YEAR if job.waits is None else min(YEAR, job.waits))
+        self.record_result(job_id, token, "4", ttl or YEAR)
+        self.wait(job_id)
         job.tried, job.attempts = tried + 1, (job.attempts or 0) + 1
         return place
 
@@ -597,10 +601,13 @@ class Model(Shelf):
         fits = job.status == kind or (kind == "failed" and job.status == "stopped")
         if not fits or job_id not in self.read(f"{kind}:{job.queue}"):
             return "elsewhere"
+        if job.limit is not None:
+            job.first = first
         self.place_job(job_id, first=first, at=None)
         del self.at(f"{kind}:{job.queue}", dict)[job_id]
         job.losses, job.requeued = None, True
         self.forget_attempts(job_id)
+        self.drop(f"aiorq:waits:{job_id}")
         self.keep_job(job_id, -1 if job.waits is None else job.waits)
         return job.status
 
@@ -737,19 +744,13 @@ class Model(Shelf):
             elif job is None:
                 leaves = True
             elif kind == "canceled":
-                leaves = self.is_past(job, self.moment - score)
+                leaves = self.moment - score > YEAR and (job.status != "canceled" or job.expires is not None)
             else:
                 leaves = kind == "deferred" and self.let_go(job_id, "", "gone") == "enqueued"
             if leaves:
                 entries.pop(job_id, None)
                 left += 1
-            elif kind == "canceled" and job is not None and job.status == "canceled" and job.expires is None:
-                if (YEAR if job.kept is None else job.kept) >= 0:
-                    self.keep_job(job_id, max(1, math.ceil(YEAR - (self.moment - score))))
         return left
-
-    def is_past(self, job: Job, age: float) -> bool:
-        return age > YEAR and (job.status != "canceled" or job.expires is not None)
 
     def sweep_limit(self, limit: str) -> int:
         """Both sides, those that wait first."""

@@ -80,7 +80,7 @@ async def test_it_does_not_keep_others_from_looking_after_the_lost(queue: Queue)
     claimed = await runs.claim(queue.store, "the-lost-one", ["default"], 1, 0.01)
     assert claimed is not None
     woken, other = (
-        _Reaper(State(WorkerOptions(queues=("default",), name=name, lease=600), queue.store))
+        _Reaper(State(WorkerOptions(queues=("default",), name=name, lease=600), queue.store), lambda *_: None)
         for name in ("woken", "other")
     )
     woken._looked -= 601

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from asyncio import Future
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -14,7 +15,7 @@ from redis.asyncio import Redis
 
 from aiorq import Job
 from aiorq.call import make_call
-from aiorq.dependency import Waits
+from aiorq.dependency import Dependency
 from aiorq.keys import Keys
 from aiorq.options import JobOptions
 from aiorq.rate_limit import RateLimit
@@ -41,8 +42,12 @@ class ClockedStore(Store):
     """Runs the scripts with the time of a key in place of the server's, and can send its last call once more."""
 
     last: tuple[str, Sequence[Value], tuple[Value, ...]]
+    before: Callable[[str], Awaitable[None]] | None = None
+    """Is told of each script before it runs, by name."""
 
     async def run(self, script: str, keys: Sequence[Value], *args: Value) -> Any:
+        if self.before is not None:
+            await self.before(script)
         self.last = script, keys, args
         return await self.transport.run(load(script, "clock_virtual"), keys, (self.keys.prefix, *args))
 
@@ -157,9 +162,7 @@ class Books:
             members: list[bytes] = []
             if key.startswith(("rq:queue:", "rq:aiorq:inbox:")) and kind == b"list":
                 members = await self.connection.lrange(key, 0, -1)
-            elif key.startswith(("rq:wip:", *(f"rq:{name}:" for name in REGISTRIES))) and kind == b"zset":
-                members = await self.connection.zrange(key, 0, -1)
-            elif key.startswith("rq:rl:") and key.endswith(":rate_limited") and kind == b"zset":
+            elif re.match(rf"rq:(wip|{'|'.join(REGISTRIES)}|rl:.*:rate_limited$)", key) and kind == b"zset":
                 members = await self.connection.zrange(key, 0, -1)
             found += [key for member in members if member.decode().partition(":")[0] == job_id]
         return sorted(found)
@@ -231,7 +234,7 @@ class Desk:
     ) -> NewJob:
         """A job as a queue makes it; `wishes` are what else it asks for of a `NewJob`."""
         job: Job[Any] = Job(job_id, self.store.connection)
-        waits = Waits(list(parents), allow_failure, False) if parents else None
+        waits = Dependency(parents, allow_failure) if parents else None
         rate_limit = RateLimit(*limit) if limit else None
         options = JobOptions(ttl=ttl, depends_on=waits, rate_limit=rate_limit)
         job.set_call(make_call("jobs.add", (1,)), options, default_timeout=180)
@@ -287,7 +290,7 @@ class Desk:
         return run
 
     async def end_apart(self, script: str, run: Run, ttl: int = 500) -> str:
-        """End a run with `finish` or `fail` and go no further, as a worker that dies then; the part that was set apart."""
+        """End a run with `finish` or `fail` and go no further, as who dies then; the part that was set apart."""
         args: list[Value] = ["w", run.queue, run.job_id, run.token, b"", ttl]
         if script == "fail":
             args += ["", 0.5, "1"]
@@ -305,14 +308,20 @@ class Desk:
         return await overdue.look(self.store, worker, leads)
 
     async def reap(
-        self, run: Run | str, *, worker: str = "w", requeue_lost: bool = False, kept: int = YEAR, queue: str = "default"
+        self,
+        run: Run | str,
+        *,
+        worker: str = "w",
+        requeue_lost: bool = False,
+        kept: int = YEAR,
+        queue: str = "default",
+        kinds: Sequence[str] = (),
     ) -> str:
         """End a run, or what a member of the registry stands for."""
         member = run if isinstance(run, str) else f"{run.job_id}:{run.token}"
         finding = Finding("lease", queue if isinstance(run, str) else run.queue, member, worker)
-        return await overdue.reap(
-            self.store, finding, requeue_lost=requeue_lost, most=3, traceback=TRACEBACK, poisoned=POISONED, kept=kept
-        )
+        said = {"traceback": TRACEBACK, "poisoned": POISONED, "kept": kept, "kinds": kinds}
+        return await overdue.reap(self.store, finding, requeue_lost=requeue_lost, most=3, **said)  # type: ignore[arg-type]
 
     async def recover(self, job_id: str, queue: str = "default", *, kept: int = YEAR) -> str:
         finding = Finding("intermediate", queue, job_id)

@@ -146,6 +146,74 @@ class TestKept:
             assert YEAR - 1 <= await books.ttl(key) <= YEAR
 
 
+class TestDependents:
+    @pytest.mark.parametrize("status", [*OTHERS, "started"])
+    async def test_are_enqueued_as_if_it_had_finished(
+        self, store: ClockedStore, desk: Desk, books: Books, status: str
+    ) -> None:
+        await desk.enqueue("q", "p", queue="parents")
+        for job_id, queue, parents in (("a", "one", ["p"]), ("b", "two", ["p"]), ("c", "two", ["p", "q"])):
+            await desk.place(job_id, queue, parents=parents)
+        await books.connection.delete("rq:queue:parents")
+        await (desk.begin("p") if status == "started" else desk.put("p", status))
+        assert await jobs.cancel(store, "p", 500, enqueue_dependents=True) == {"one": ["a"], "two": ["b"]}
+        assert (await books.queue("one"), await books.queue("two")) == (["a"], ["b"])
+        assert await books.places("c") == ["rq:deferred:two"]
+        assert await books.members("rq:job:p:dependents") == set()
+        await books.connection.rpush("rq:queue:parents", "q")
+        await desk.finish("q", "parents")
+        assert await books.queue("two") == ["b", "c"]
+
+    async def test_wait_unless_they_are_to_be_enqueued(self, store: ClockedStore, desk: Desk, books: Books) -> None:
+        await desk.enqueue("p", queue="parents")
+        await desk.place("a", parents=["p"], allow_failure=True)
+        assert await jobs.cancel(store, "p", 500) == {}
+        assert await books.places("a") == ["rq:deferred:default"]
+
+    async def test_of_a_job_that_was_canceled_before(self, store: ClockedStore, desk: Desk, books: Books) -> None:
+        await desk.enqueue("p", queue="parents")
+        await desk.place("a", parents=["p"])
+        await jobs.cancel(store, "p", 500)
+        before = await books.dump()
+        with pytest.raises(InvalidJobOperation):
+            await jobs.cancel(store, "p", 500, enqueue_dependents=True)
+        assert await books.dump() == before
+
+    async def test_sent_twice(self, store: ClockedStore, desk: Desk, books: Books) -> None:
+        await desk.enqueue("p", queue="parents")
+        await desk.place("a", parents=["p"])
+        await jobs.cancel(store, "p", 500, enqueue_dependents=True)
+        before = await books.dump()
+        assert (store.last[0], await store.again()) == ("cancel", [b"ok"])
+        assert await books.dump() == before
+
+    @pytest.mark.parametrize("forget", [True, False])
+    async def test_its_parents_forget_it(self, store: ClockedStore, desk: Desk, books: Books, forget: bool) -> None:
+        await desk.enqueue("p", "q", queue="parents")
+        await desk.place("a", parents=["p", "q"])
+        await desk.place("b", parents=["p"])
+        await jobs.cancel(store, "a", 500, remove_from_dependencies=forget)
+        assert await books.members("rq:job:p:dependents") == ({"b"} if forget else {"a", "b"})
+        assert await books.members("rq:job:q:dependents") == (set() if forget else {"a"})
+        assert await books.places("a") == ["rq:canceled:default"]
+
+    @pytest.mark.parametrize("key", ["rq:job:p:dependents", "rq:job::a:dependencies"])
+    async def test_sets_of_a_wrong_type(self, store: ClockedStore, desk: Desk, books: Books, key: str) -> None:
+        await desk.enqueue("p", queue="parents")
+        await desk.place("a", parents=["p"])
+        await books.connection.set(key, "text")
+        await jobs.cancel(store, "a", 500, enqueue_dependents=True, remove_from_dependencies=True)
+        await jobs.cancel(store, "p", 500, enqueue_dependents=True, remove_from_dependencies=True)
+        assert await books.places("a") == ["rq:canceled:default"]
+
+    async def test_queue_of_a_wrong_type(self, store: ClockedStore, desk: Desk, books: Books) -> None:
+        await desk.enqueue("p", queue="parents")
+        await desk.place("a", parents=["p"])
+        await books.connection.set("rq:queue:default", "text")
+        assert await jobs.cancel(store, "p", 500, enqueue_dependents=True) == {}
+        assert (await books.status("p"), await books.places("a")) == ("canceled", ["rq:deferred:default"])
+
+
 class TestSentTwice:
     @pytest.mark.parametrize("status", [*OTHERS, "started"])
     async def test_after_a_lost_reply(self, store: ClockedStore, desk: Desk, books: Books, status: str) -> None:

@@ -11,7 +11,7 @@ from aiorq import Queue
 from aiorq.errors import StoreError
 from aiorq.status import JobStatus
 from aiorq.store import runs
-from aiorq.store.runs import Claimed
+from aiorq.store.runs import Claimed, Claims
 from tests.scripts.conftest import NOON, Books, ClockedStore, Desk
 
 STAMP = "2026-01-02T12:00:00.250000Z"
@@ -214,6 +214,99 @@ def parsed(reply: list[Any]) -> list[Claimed]:
 
 def without_what_it_wrote(claim: Claimed) -> dict[bytes, bytes]:
     return {name: value for name, value in claim.fields.items() if name not in WRITTEN}
+
+
+def paused(claimed: list[Claimed] | None) -> set[str]:
+    assert isinstance(claimed, Claims)
+    return set(claimed.paused)
+
+
+class TestPaused:
+    async def test_is_passed_over(self, desk: Desk, books: Books) -> None:
+        await desk.enqueue("a", queue="one")
+        await desk.enqueue("b", queue="two")
+        await books.connection.hset("rq:aiorq:paused", mapping={"one": "{}", "three": "anything"})
+        claimed = await desk.claim("one", "two", "four", most=5)
+        assert (ids(claimed), paused(claimed)) == (["b"], {"one"})
+        assert await books.places("a") == ["rq:queue:one"]
+        await books.connection.hdel("rq:aiorq:paused", "one")
+        claimed = await desk.claim("one", "two")
+        assert (ids(claimed), paused(claimed)) == (["a"], set())
+
+    async def test_what_was_handed_out_goes_back(self, desk: Desk, books: Books) -> None:
+        await desk.enqueue("a", "b", "c")
+        for _ in range(2):
+            await books.connection.lmove("rq:queue:default", "rq:aiorq:inbox:w:default", "LEFT", "RIGHT")
+        await books.connection.hset("rq:aiorq:paused", "default", "{}")
+        assert ids(await desk.claim()) == []
+        assert (await books.queue(), await books.inbox("w")) == (["a", "b", "c"], [])
+
+    async def test_all(self, desk: Desk, books: Books) -> None:
+        await books.connection.hset("rq:aiorq:paused", mapping={"one": "", "two": ""})
+        await desk.enqueue("a", queue="one")
+        before = await books.dump()
+        claimed = await desk.claim("one", "two")
+        assert (ids(claimed), paused(claimed)) == ([], {"one", "two"})
+        assert await books.dump() == before
+
+    async def test_what_runs_goes_on(self, store: ClockedStore, desk: Desk, books: Books) -> None:
+        run = await desk.start("a")
+        await books.connection.hset("rq:aiorq:paused", "default", "{}")
+        assert await runs.finish(store, "w", run, b"", 500)
+
+    @pytest.mark.parametrize("kind", [kind for kind in WRONG if kind != "hash"])
+    async def test_key_of_a_wrong_type(self, desk: Desk, books: Books, kind: str) -> None:
+        """Then nothing is paused."""
+        await put_wrong(books, "rq:aiorq:paused", kind)
+        await desk.enqueue("a")
+        assert ids(await desk.claim()) == ["a"]
+
+
+class TestInTurn:
+    @pytest.fixture(autouse=True)
+    async def queued(self, desk: Desk) -> None:
+        await desk.enqueue("a1", "a2", "a3", "a4", queue="a")
+        await desk.enqueue("b1", queue="b")
+        await desk.enqueue("c1", "c2", queue="c")
+
+    @pytest.mark.parametrize(
+        ("most", "taken"),
+        [
+            (1, "a1"),
+            (2, "a1 b1"),
+            (3, "a1 b1 c1"),
+            (4, "a1 b1 c1 a2"),
+            (6, "a1 b1 c1 a2 c2 a3"),
+            (9, "a1 b1 c1 a2 c2 a3 a4"),
+        ],
+    )
+    async def test_one_from_each(self, store: ClockedStore, books: Books, most: int, taken: str) -> None:
+        claimed = await runs.claim(store, "w", ["a", "b", "empty", "c"], most, 15, in_turn=True)
+        assert ids(claimed) == taken.split()
+        again = parsed(await store.again())
+        assert [claim.run for claim in again] == [claim.run for claim in claimed or []]
+
+    async def test_order_is_that_of_the_call(self, store: ClockedStore) -> None:
+        assert ids(await runs.claim(store, "w", ["c", "a"], 3, 15, in_turn=True)) == ["c1", "a1", "c2"]
+
+    async def test_what_was_handed_out_comes_first_and_the_rest_goes_back(
+        self, store: ClockedStore, books: Books
+    ) -> None:
+        for queue in "ac":
+            for _ in range(2):
+                await books.connection.lmove(f"rq:queue:{queue}", f"rq:aiorq:inbox:w:{queue}", "LEFT", "RIGHT")
+        assert ids(await runs.claim(store, "w", ["a", "b", "c"], 2, 15, in_turn=True)) == ["a1", "b1"]
+        assert (await books.queue("a"), await books.queue("c")) == (["a2", "a3", "a4"], ["c1", "c2"])
+        assert await books.inbox("w", "a") == await books.inbox("w", "c") == []
+
+    async def test_job_that_is_gone_costs_no_turn(self, store: ClockedStore, books: Books) -> None:
+        await books.connection.delete("rq:job:a1")
+        assert ids(await runs.claim(store, "w", ["a", "b", "c"], 3, 15, in_turn=True)) == ["a2", "b1", "c1"]
+
+    async def test_not_those_that_are_paused(self, store: ClockedStore, books: Books) -> None:
+        await books.connection.hset("rq:aiorq:paused", "b", "{}")
+        claimed = await runs.claim(store, "w", ["a", "b", "c"], 3, 15, in_turn=True)
+        assert (ids(claimed), paused(claimed)) == (["a1", "c1", "a2"], {"b"})
 
 
 class TestSuspended:

@@ -73,6 +73,89 @@ async def test_many(store: ClockedStore, desk: Desk, books: Books) -> None:
     assert await jobs.delete(store, []) == 0
 
 
+class TestDependents:
+    async def test_go_on(self, store: ClockedStore, desk: Desk, books: Books) -> None:
+        await desk.enqueue("p", queue="parents")
+        await desk.place("a", parents=["p"])
+        assert await jobs.delete(store, ["p"]) == 1
+        assert await books.places("a") == ["rq:queue:default"]
+        before = await books.dump()
+        assert await store.again() == 0
+        assert await books.dump() == before
+
+    async def test_with_them_nothing_is_left(self, store: ClockedStore, desk: Desk, books: Books) -> None:
+        """A tree, and two ways to the same job."""
+        await desk.enqueue("other")
+        before = await books.dump()
+        await desk.enqueue("p", queue="parents")
+        for job_id, parents in (("a", ["p"]), ("b", ["a", "p"]), ("c", ["b"]), ("d", ["b", "c", "other"])):
+            await desk.place(job_id, parents=parents)
+        assert await jobs.delete(store, ["p"], with_dependents=True) == 5
+        after = await books.dump()
+        for look in (before, after):
+            look.pop(b"rq:queues")
+        assert after.pop(b"rq:job:other:dependents")[0] == {b"d"}  # until that one ends
+        assert after == before
+
+    async def test_none_of_them_was_enqueued_meanwhile(self, store: ClockedStore, desk: Desk, books: Books) -> None:
+        """Each is deleted before what it waits for, also where they are too many for one step."""
+        await desk.enqueue("p", queue="parents")
+        chain = [desk.new(f"job-{n}", "q", parents=[f"job-{n - 1}" if n else "p"]) for n in range(250)]
+        await jobs.enqueue_many(store, chain)
+        seen = []
+
+        async def watch(script: str) -> None:
+            seen.append((script, await books.queue("q")))
+
+        store.before = watch
+        assert await jobs.delete(store, ["p"], with_dependents=True) == 251
+        assert seen == [("delete", [])] * 3
+        assert await books.queue("q") == []
+        assert await books.registry("deferred", "q") == {}
+
+    async def test_of_one_that_is_gone(self, store: ClockedStore, desk: Desk, books: Books) -> None:
+        await desk.enqueue("p", queue="parents")
+        await desk.place("a", parents=["p"])
+        await books.connection.delete("rq:job:p")
+        assert await jobs.delete(store, ["p"]) == 0
+        assert await books.places("a") == ["rq:queue:default"]
+
+    async def test_deleted_together_with_it(self, store: ClockedStore, desk: Desk, books: Books) -> None:
+        await desk.enqueue("p", queue="parents")
+        await desk.place("a", parents=["p"])
+        assert await jobs.delete(store, ["p", "a"]) == 2
+        assert await books.places("a") == []
+        assert not await books.connection.exists("rq:job:a", "rq:job:p")
+
+    async def test_deleted_while_it_waits(self, store: ClockedStore, desk: Desk, books: Books) -> None:
+        await desk.enqueue("p", queue="parents")
+        await desk.place("a", parents=["p"])
+        assert await jobs.delete(store, ["a"]) == 1
+        assert await books.registry("deferred") == {}
+        await desk.finish("p", "parents")
+        assert await books.queue() == []
+
+
+async def test_leaves_its_group(store: ClockedStore, desk: Desk, books: Books) -> None:
+    await desk.place("a", wishes={"group": "g"})
+    await desk.place("b", wishes={"group": "g"})
+    await jobs.delete(store, ["a"])
+    assert await books.members("rq:group:g") == {"b"}
+    await books.connection.delete("rq:group:g")
+    await books.connection.set("rq:group:g", "text")
+    assert await jobs.delete(store, ["b"]) == 1
+
+
+async def test_with_what_is_kept_of_its_attempts(store: ClockedStore, desk: Desk, books: Books) -> None:
+    await desk.enqueue("a", retries_left=1)
+    await desk.fail("a")
+    parents = [f"parent-{number}" for number in range(20)]
+    await desk.enqueue(*parents, queue="parents")
+    await desk.place("b", parents=parents)
+    assert await jobs.delete(store, ["a", "b"]) == 2
+    assert not await books.connection.exists("rq:aiorq:attempts:a", "rq:aiorq:waits:b")
+
+
 async def test_sent_twice(store: ClockedStore, desk: Desk, books: Books) -> None:
     await desk.start("a")
     await desk.enqueue("b")

@@ -207,7 +207,9 @@ class TestWrongTypes:
         await books.connection.set("rq:queue:bad", "text")
         await desk.put("a", "finished")
         before = await books.dump()
-        with pytest.raises(StoreError, match="'rq:queue:bad', or a registry of that queue, is a key of another type; nothing"):
+        with pytest.raises(
+            StoreError, match="'rq:queue:bad', or a registry of that queue, is a key of another type; nothing"
+        ):
             await desk.enqueue("a", queue="bad")
         assert await books.dump() == before
 

@@ -66,6 +66,28 @@ class TestTtl:
         assert 0 < await books.ttl(ended) <= 60
 
 
+class TestUnlisted:
+    """A worker may be told not to keep a register of failures."""
+
+    async def test_is_failed_and_in_no_registry(self, store: ClockedStore, books: Books, run: Run) -> None:
+        assert await runs.fail(store, "w", run, b"dHJhY2U=", 500, listed=False) is Failed.FOR_GOOD
+        assert (await books.status("a"), await books.places("a")) == ("failed", [])
+        assert len(await books.results("a")) == 1
+        assert 499 <= await books.ttl("rq:job:a") <= 500
+        before = await books.dump()
+        assert await store.again() == b"failed"
+        assert await books.dump() == before
+
+    async def test_has_its_retries(self, store: ClockedStore, desk: Desk, books: Books, run: Run) -> None:
+        await books.connection.hset("rq:job:a", "retries_left", 1)
+        assert await runs.fail(store, "w", run, b"", 500, listed=False) is Failed.QUEUED
+        assert await books.places("a") == ["rq:queue:default"]
+
+    async def test_registry_of_a_wrong_type_is_no_matter(self, store: ClockedStore, books: Books, run: Run) -> None:
+        await books.connection.set("rq:failed:default", "text")
+        assert await runs.fail(store, "w", run, b"", 500, listed=False) is Failed.FOR_GOOD
+
+
 class TestSentTwice:
     @pytest.mark.parametrize("ttl", [500, -1, 0])
     async def test_nothing_changes(self, store: ClockedStore, books: Books, run: Run, ttl: int) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from aiorq import Job
 from aiorq.errors import StoreError
-from aiorq.store import jobs, runs
+from aiorq.store import jobs, queues, runs
 from aiorq.store.runs import Failed, Run
 from tests.scripts.conftest import NOON, Books, ClockedStore, Desk
 
@@ -74,6 +77,170 @@ class TestTtl:
         assert left == {"rq:queues", "rq:worker:w", "rq:aiorq:gone:a", ended}
         assert 0 < await books.ttl(ended) <= 60
         assert await books.connection.hget("rq:worker:w", "successful_job_count") == b"1"
+
+
+class TestRepeats:
+    """A job that succeeded and is to run again stays among the finished ones while it waits, as in RQ."""
+
+    async def test_at_once(self, store: ClockedStore, desk: Desk, books: Books, run: Run) -> None:
+        await desk.enqueue("b")
+        await books.connection.hset("rq:job:a", mapping={"repeats_left": 2, "repeat_intervals": "[0]"})
+        before = await books.job("a")
+        assert await runs.finish(store, "w", run, b"dmFsdWU=", 500)
+        fields = {"status": "queued", "enqueued_at": STAMP, "ended_at": STAMP, "last_heartbeat": STAMP}
+        since = {"repeats_left": "1", "aiorq_since": f"{NOON + 1.25:.6f}"}
+        assert await books.job("a") == {**before, **fields, **since}
+        assert await books.places("a") == ["rq:finished:default", "rq:queue:default"]
+        assert await books.queue() == ["b", "a"]
+        assert [result["return_value"] for result in await books.results("a")] == ["dmFsdWU="]
+        assert await books.ttl("rq:job:a") == -1
+
+    async def test_later(self, store: ClockedStore, desk: Desk, books: Books, run: Run) -> None:
+        await books.connection.hset("rq:job:a", mapping={"repeats_left": 2, "repeat_intervals": "[30]"})
+        assert await runs.finish(store, "w", run, b"", 500)
+        assert await books.registry("scheduled") == {"a": NOON + 31.25}
+        assert await books.places("a") == ["rq:finished:default", "rq:scheduled:default"]
+        assert await books.status("a") == "scheduled"
+
+    @pytest.mark.parametrize(
+        ("times", "intervals", "waits"),
+        [(3, [10, 20], [10, 20, 20]), (1, [10, 20], [10]), (2, [], [0, 0]), (3, [0, 5], [0, 5, 5])],
+    )
+    async def test_one_interval_after_the_other(
+        self, store: ClockedStore, desk: Desk, books: Books, times: int, intervals: list[int], waits: list[int]
+    ) -> None:
+        run = await desk.start("r", repeats_left=times, repeat_intervals=intervals)
+        seen = []
+        clock = NOON
+        while True:
+            assert await runs.finish(store, "w", run, b"", 500)
+            if await books.status("r") == "finished":
+                break
+            due = (await books.registry("scheduled")).get("r", clock)
+            seen.append(due - clock)
+            clock = due
+            await store.set_clock(clock)
+            if await books.status("r") == "scheduled":
+                assert await desk.promote("r") == "queued"
+            run = await desk.take("r")
+        assert seen == waits
+        assert (await books.job("r"))["repeats_left"] == "0"
+        assert await books.places("r") == ["rq:finished:default"]
+        assert len(await books.results("r")) == times + 1
+        assert 499 <= await books.ttl("rq:job:r") <= 500
+
+    async def test_intervals_are_consumed_as_in_rq(self, store: ClockedStore, books: Books, run: Run) -> None:
+        await books.connection.hset("rq:job:a", mapping={"repeats_left": 5, "repeat_intervals": "[10, 20, 30]"})
+        await runs.finish(store, "w", run, b"", 500)
+        assert (await books.job("a"))["repeat_intervals"] == "[20, 30]"
+
+    @pytest.mark.parametrize("ttl", [0, -1])
+    async def test_results_that_are_not_kept_or_for_ever(
+        self, store: ClockedStore, desk: Desk, books: Books, run: Run, ttl: int
+    ) -> None:
+        await books.connection.hset("rq:job:a", mapping={"repeats_left": 1, "repeat_intervals": "[0]"})
+        assert await runs.finish(store, "w", run, b"", ttl)
+        assert await books.registry("finished") == ({} if ttl == 0 else {"a": float("inf")})
+        assert len(await books.results("a")) == (0 if ttl == 0 else 1)
+        await desk.finish("a", ttl=ttl)
+        assert await books.places("a") == ([] if ttl == 0 else ["rq:finished:default"])
+        assert await books.connection.exists("rq:job:a") == (ttl != 0)
+
+    async def test_ends_with_a_failure(self, store: ClockedStore, desk: Desk, books: Books, run: Run) -> None:
+        await books.connection.hset("rq:job:a", mapping={"repeats_left": 5, "repeat_intervals": "[0]"})
+        await runs.finish(store, "w", run, b"", 500)
+        assert await desk.fail("a") is Failed.FOR_GOOD
+        assert await books.places("a") == ["rq:failed:default"]
+
+    @pytest.mark.parametrize("deed", ["cancel", "delete", "empty", "enqueue", "expire"])
+    async def test_is_over(self, store: ClockedStore, desk: Desk, books: Books, run: Run, deed: str) -> None:
+        """Then it is not among the finished ones either."""
+        await books.connection.hset("rq:job:a", mapping={"repeats_left": 5, "repeat_intervals": "[0]"})
+        await runs.finish(store, "w", run, b"", -1)
+        if deed == "cancel":
+            await jobs.cancel(store, "a", 500)
+        elif deed == "delete":
+            await jobs.delete(store, ["a"])
+        elif deed == "empty":
+            await queues.empty(store, "default")
+        else:
+            await desk.enqueue("a")
+        left = {"cancel": ["rq:canceled:default"], "delete": [], "empty": []}
+        assert await books.places("a") == left.get(deed, ["rq:queue:default"])
+
+    async def test_attempts_begin_anew(self, store: ClockedStore, desk: Desk, books: Books, run: Run) -> None:
+        await books.connection.hset("rq:job:a", mapping={"repeats_left": 1, "retries_left": 1})
+        assert await runs.fail(store, "w", run, b"", 500) is Failed.QUEUED
+        await desk.finish("a")
+        assert "aiorq_attempts" not in await books.job("a")
+        assert await books.attempts("a") == []
+        job: Job[Any] = Job("a", store.connection)
+        assert await job.attempts() == []
+        await store.set_clock(NOON + 5)
+        await desk.finish("a")
+        assert [(one.number, one.outcome) for one in await job.attempts()] == [(1, "successful")]
+
+    async def test_time_to_wait_counts_anew(self, store: ClockedStore, books: Books, run: Run) -> None:
+        await books.connection.hset("rq:job:a", mapping={"repeats_left": 1, "ttl": 100})
+        await runs.finish(store, "w", run, b"", 500)
+        assert 99 <= await books.ttl("rq:job:a") <= 100
+
+    @pytest.mark.parametrize("left", ["0", "-1", "", "abc", "nan", "inf", "-inf", "1e300", "0.5"])
+    async def test_number_that_is_none(self, store: ClockedStore, books: Books, run: Run, left: str) -> None:
+        """Above all none that never ends."""
+        await books.connection.hset("rq:job:a", mapping={"repeats_left": left, "repeat_intervals": "[0]"})
+        assert await runs.finish(store, "w", run, b"", 500)
+        assert await books.places("a") == ["rq:finished:default"]
+        assert await books.ttl("rq:job:a") >= 499
+
+    @pytest.mark.parametrize(
+        "intervals",
+        [
+            *("", "abc", "5", "null", "{}", '{"a": 5}', "[null]", '["x"]', "[[]]", "[-5]", "[NaN]", "[" * 5000),
+            *("[0, null]", "[0, [1]]", "[0, {}]", "[0, true]", '[0, "x"]', "[0, NaN]", "[0, -5]"),
+        ],
+    )
+    async def test_intervals_that_are_none(
+        self, store: ClockedStore, desk: Desk, books: Books, run: Run, intervals: str
+    ) -> None:
+        """Nothing is half done."""
+        await books.connection.hset("rq:job:a", mapping={"repeats_left": 3, "repeat_intervals": intervals})
+        assert await runs.finish(store, "w", run, b"", 500)
+        for _ in range(2):
+            assert await books.places("a") == ["rq:finished:default", "rq:queue:default"]
+            await desk.finish("a")
+        assert len(await books.results("a")) == 3
+
+    @pytest.mark.parametrize("interval", [0, 30])
+    @pytest.mark.parametrize("ttl", [500, 0])
+    async def test_sent_twice(
+        self, store: ClockedStore, desk: Desk, books: Books, run: Run, interval: int, ttl: int
+    ) -> None:
+        await books.connection.hset("rq:job:a", mapping={"repeats_left": 3, "repeat_intervals": f"[{interval}]"})
+        assert await runs.finish(store, "w", run, b"", ttl)
+        before = await books.dump()
+        assert await store.again() == b"ok"
+        assert await books.dump() == before
+        if not interval:
+            sent = store.last
+            await desk.take("a")
+            before = await books.dump()
+            store.last = sent
+            assert await store.again() == b"ok"
+            assert await books.dump() == before
+
+    @pytest.mark.parametrize(("key", "interval"), [("rq:queue:default", 0), ("rq:scheduled:default", 5)])
+    async def test_next_place_of_a_wrong_type(
+        self, store: ClockedStore, books: Books, run: Run, key: str, interval: int
+    ) -> None:
+        await books.connection.hset("rq:job:a", mapping={"repeats_left": 1, "repeat_intervals": f"[{interval}]"})
+        await books.connection.set(key, "text")
+        before = await books.dump()
+        with pytest.raises(StoreError, match="WRONGTYPE"):
+            await runs.finish(store, "w", run, b"", 500)
+        assert await books.dump() == before
+        await books.connection.delete(key)
+        assert await runs.finish(store, "w", run, b"", 500)
 
 
 class TestWorker:
@@ -213,7 +380,7 @@ class TestWrongTypes:
         assert await runs.finish(store, "w", run, b"", 500)
         assert await books.places("a") == ["rq:finished:default"]
 
-    @pytest.mark.parametrize("created_at", ["zzz", "", None])
+    @pytest.mark.parametrize("created_at", ["zzz", "", "nan", "inf", "-1", "1e300", None])
     async def test_execution(self, store: ClockedStore, books: Books, run: Run, created_at: str | None) -> None:
         if created_at is None:
             await books.connection.set(f"rq:execution:a:{run.token}", "text")

@@ -81,6 +81,41 @@ async def test_sent_twice(desk: Desk, store: ClockedStore, books: Books, kind: s
     assert await books.places("a") == ["rq:wip:default"]
 
 
+class TestLimit:
+    @pytest.fixture(autouse=True)
+    async def limited(self, books: Books, kind: str) -> None:
+        mapping = {"rate_limit_key": "api", "rate_limit_concurrency": 1}
+        await books.connection.hset("rq:job:a", mapping=mapping)
+
+    async def test_free_slot(self, desk: Desk, books: Books, kind: str) -> None:
+        assert await desk.promote("a", kind) == "queued"
+        assert (await books.places("a"), await books.slots()) == (["rq:queue:default"], {"a"})
+        assert await books.registry("rl", "api:allowed") == {"a": NOON + 500}
+
+    async def test_no_free_slot(self, store: ClockedStore, desk: Desk, books: Books, kind: str) -> None:
+        await desk.place("b", "other", limit=("api", 1))
+        await books.connection.hset("rq:job:a", mapping={"enqueue_at_front": 1, "ttl": 100})
+        assert await desk.promote("a", kind) == "rate_limited"
+        assert (await books.places("a"), await books.slots()) == (["rq:rl:api:rate_limited"], {"b"})
+        assert await books.registry("rl", "api:rate_limited") == {"a": NOON + 500}
+        assert 99 <= await books.ttl("rq:job:a") <= 100
+        before = await books.dump()
+        assert await store.again() == b"dropped"
+        assert await books.dump() == before
+        await desk.enqueue("x")
+        await desk.finish("b", "other")
+        assert await books.queue() == ["a", "x"]
+
+    @pytest.mark.parametrize("key", ["rq:rl:api", "rq:rl:api:rate_limited", "rq:rl-keys"])
+    async def test_keys_of_a_wrong_type(self, desk: Desk, books: Books, kind: str, key: str) -> None:
+        await books.connection.set(key, "text")
+        before = await books.dump()
+        assert await desk.promote("a", kind) == "held"
+        assert await books.dump() == before
+        await books.connection.delete(key)
+        assert await desk.promote("a", kind) == "queued"
+
+
 class TestDropped:
     @pytest.mark.parametrize("status", ["queued", "finished", "failed", "canceled", "deferred", "banana", ""])
     async def test_job_that_is_elsewhere(self, desk: Desk, books: Books, kind: str, status: str) -> None:

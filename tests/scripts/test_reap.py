@@ -138,7 +138,13 @@ class TestRetried:
         before = await books.job("a")
         assert await desk.reap(run) == "retried"
         assert await books.queue() == ["b", "a"]
-        fields = {"status": "queued", "enqueued_at": STAMP, "ended_at": STAMP, "retries_left": "1", "aiorq_retries": "2"}
+        fields = {
+            "status": "queued",
+            "enqueued_at": STAMP,
+            "ended_at": STAMP,
+            "retries_left": "1",
+            "aiorq_retries": "2",
+        }
         assert await books.job("a") == {**before, **fields, "aiorq_attempts": "1"}
         assert (await books.runs("a"), await books.results("a")) == ([], [])
 
@@ -231,6 +237,52 @@ class TestRequeued:
         await desk.reap(run, requeue_lost=True)
         await desk.enqueue("a")
         assert "aiorq_losses" not in await books.job("a")
+
+
+class TestAttempts:
+    @pytest.mark.parametrize(
+        ("options", "requeue", "word"),
+        [
+            ({"retries_left": 1}, False, "retried"),
+            ({"retries_left": 1, "retry_intervals": [30]}, False, "retried"),
+            ({}, True, "requeued"),
+        ],
+        ids=str,
+    )
+    async def test_is_noted(
+        self, store: ClockedStore, desk: Desk, books: Books, options: dict[str, Any], requeue: bool, word: str
+    ) -> None:
+        run = await lost(store, desk, **options)
+        assert await desk.reap(run, requeue_lost=requeue) == word
+        assert await books.attempts("a") == [
+            {
+                "number": 1,
+                "outcome": "lost",
+                "worker_name": "w",
+                "execution_id": run.token,
+                "started_at": f"{NOON:.6f}",
+                "ended_at": f"{NOON + 100:.6f}",
+                "exc_string": TRACEBACK.decode(),
+            }
+        ]
+        assert (await books.job("a"))["aiorq_attempts"] == "1"
+        before = await books.dump()
+        assert await store.again() == b"held"
+        assert await books.dump() == before
+
+    async def test_of_the_last_one_there_is_a_result(self, store: ClockedStore, desk: Desk, books: Books) -> None:
+        run = await lost(store, desk, retries_left=1)
+        await desk.reap(run)
+        second = await desk.take("a", begun=True)
+        await store.set_clock(NOON + 200)
+        assert await desk.reap(second) == "failed"
+        assert len(await books.attempts("a")) == 1
+        assert [result["aiorq_attempt"] for result in await books.results("a")] == ["2"]
+
+    async def test_that_did_not_begin_is_none(self, store: ClockedStore, desk: Desk, books: Books) -> None:
+        assert await desk.reap(await lost(store, desk, begun=False, retries_left=1)) == "returned"
+        assert await books.attempts("a") == []
+        assert "aiorq_attempts" not in await books.job("a")
 
 
 class TestHeld:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from aiorq import Job
 from aiorq.errors import StoreError
 from aiorq.store import runs
 from aiorq.store.runs import Failed, Run
@@ -130,6 +131,155 @@ class TestLater:
         run = await begun(store, desk, retries_left=1, retry_intervals=[10, 20])
         await runs.fail(store, "w", run, b"", 500)
         assert await books.registry("scheduled") == {"a": NOON + 11.25}
+
+
+class TestWhich:
+    """Retries after some exceptions only."""
+
+    KINDS = ("mine.Late", "ConnectionError", "OSError", "Exception", "BaseException")
+
+    @pytest.mark.parametrize(
+        ("fields", "retried"),
+        [
+            ({}, True),
+            ({"retry_on": ["OSError"]}, True),
+            ({"retry_on": ["mine.Late"]}, True),
+            ({"retry_on": ["ValueError", "ConnectionError"]}, True),
+            ({"retry_on": ["ValueError"]}, False),
+            ({"retry_on": ["Late", "mine", "ConnectionErr", "mine.Late.More"]}, False),
+            ({"never_retry": ["OSError"]}, False),
+            ({"never_retry": ["ValueError"]}, True),
+            ({"retry_on": ["OSError"], "never_retry": ["mine.Late"]}, False),
+            ({"retry_on": ["OSError"], "never_retry": ["mine.Later"]}, True),
+        ],
+        ids=str,
+    )
+    async def test_by_class_and_base(
+        self, store: ClockedStore, desk: Desk, books: Books, fields: dict[str, list[str]], retried: bool
+    ) -> None:
+        run = await begun(store, desk, retries_left=2, **fields)
+        word = await runs.fail(store, "w", run, b"", 500, kinds=self.KINDS)
+        assert word is (Failed.QUEUED if retried else Failed.FOR_GOOD)
+        assert await books.places("a") == [f"rq:{'queue' if retried else 'failed'}:default"]
+        assert (await books.job("a"))["retries_left"] == ("1" if retried else "2")
+
+    @pytest.mark.parametrize("retried", [True, False])
+    async def test_of_what_became_of_its_worker(self, store: ClockedStore, desk: Desk, retried: bool) -> None:
+        run = await begun(store, desk, retries_left=2, retry_on=["aiorq.errors.AbandonedJobError" if retried else "X"])
+        await store.set_clock(NOON + 100)
+        kinds = ["aiorq.errors.AbandonedJobError", "aiorq.errors.AiorqError", "Exception", "BaseException"]
+        assert await desk.reap(run, kinds=kinds) == ("retried" if retried else "failed")
+
+    async def test_without_a_class(self, store: ClockedStore, desk: Desk) -> None:
+        """Its process ended: nobody knows of what."""
+        run = await begun(store, desk, retries_left=2, retry_on=["OSError"])
+        assert await runs.fail(store, "w", run, b"", 500) is Failed.FOR_GOOD
+        run = await begun(store, desk, retries_left=2, never_retry=["OSError"])
+        assert await runs.fail(store, "w", run, b"", 500) is Failed.QUEUED
+
+    @pytest.mark.parametrize("names", ["", "abc", "5", "{}", '{"a": 5}', "[5, null, [], {}]", "[" * 5000, "null"])
+    @pytest.mark.parametrize("field", ["aiorq_retry_on", "aiorq_never"])
+    async def test_lists_that_are_none(
+        self, store: ClockedStore, desk: Desk, books: Books, field: str, names: str
+    ) -> None:
+        run = await begun(store, desk, retries_left=1)
+        await books.connection.hset("rq:job:a", field, names)
+        word = await runs.fail(store, "w", run, b"", 500, kinds=self.KINDS)
+        named = field == "aiorq_retry_on" and names.startswith("[5")
+        assert word is (Failed.FOR_GOOD if named else Failed.QUEUED)
+
+
+class TestJitter:
+    @pytest.mark.parametrize(
+        ("jitter", "chance", "seconds"),
+        [(0.5, 0, 50), (0.5, 1, 150), (0.5, 0.5, 100), (1, 0, 0), (1, 1, 200), (0.1, 0.75, 105), (None, 1, 100)],
+    )
+    async def test_bounds(
+        self,
+        store: ClockedStore,
+        desk: Desk,
+        books: Books,
+        monkeypatch: pytest.MonkeyPatch,
+        jitter: float | None,
+        chance: float,
+        seconds: float,
+    ) -> None:
+        monkeypatch.setattr(runs, "chance", lambda: chance)
+        run = await begun(store, desk, retries_left=1, retry_intervals=[100], retry_jitter=jitter)
+        word = await runs.fail(store, "w", run, b"", 500)
+        assert word is (Failed.SCHEDULED if seconds else Failed.QUEUED)
+        if seconds:
+            assert (await books.registry("scheduled"))["a"] == pytest.approx(NOON + 1.25 + seconds)
+
+    @pytest.mark.parametrize("jitter", ["", "abc", "nan", "inf", "-1", "2", "1.01"])
+    async def test_that_is_none(self, store: ClockedStore, desk: Desk, books: Books, jitter: str) -> None:
+        run = await begun(store, desk, retries_left=1, retry_intervals=[100])
+        await books.connection.hset("rq:job:a", "aiorq_jitter", jitter)
+        assert await runs.fail(store, "w", run, b"", 500) is Failed.SCHEDULED
+        assert await books.registry("scheduled") == {"a": NOON + 101.25}
+
+    def test_chance(self) -> None:
+        drawn = {runs.chance() for _ in range(100)}
+        assert len(drawn) == 100
+        assert all(0 <= one <= 1 for one in drawn)
+
+
+class TestAttempts:
+    async def test_each_is_noted(self, store: ClockedStore, desk: Desk, books: Books) -> None:
+        run = await begun(store, desk, retries_left=2)
+        await runs.fail(store, "w", run, b"Zmlyc3Q=", 500)
+        second = await desk.take("a", begun=True)
+        await store.set_clock(NOON + 5)
+        await runs.fail(store, "w", second, b"c2Vjb25k", 500)
+        noted = await books.attempts("a")
+        assert [(one["number"], one["exc_string"], one["execution_id"]) for one in noted] == [
+            (1, "Zmlyc3Q=", run.token),
+            (2, "c2Vjb25k", second.token),
+        ]
+        third = await desk.take("a")
+        assert await runs.finish(store, "w", third, b"", 500)
+        assert [result["aiorq_attempt"] for result in await books.results("a")] == ["3"]
+        assert 499 <= await books.ttl("rq:aiorq:attempts:a") <= 500
+
+    async def test_the_last_twenty_are_kept(self, store: ClockedStore, desk: Desk, books: Books) -> None:
+        await desk.enqueue("a", retries_left=25)
+        for _ in range(25):
+            assert await desk.fail("a") is Failed.QUEUED
+        assert [one["number"] for one in await books.attempts("a")] == list(range(6, 26))
+        assert await desk.fail("a") is Failed.FOR_GOOD
+        assert (await books.results("a"))[0]["aiorq_attempt"] == "26"
+
+    async def test_as_long_as_the_job(self, store: ClockedStore, desk: Desk, books: Books) -> None:
+        run = await begun(store, desk, retries_left=2, ttl=100)
+        await runs.fail(store, "w", run, b"", 500)
+        assert 99 <= await books.ttl("rq:aiorq:attempts:a") <= 100
+        second = await desk.take("a")
+        assert await books.ttl("rq:aiorq:attempts:a") == -1  # it runs, however long
+        await runs.fail(store, "w", second, b"", 500)
+        assert 99 <= await books.ttl("rq:aiorq:attempts:a") <= 100
+        assert await desk.fail("a", ttl=0) is Failed.FOR_GOOD
+        assert not await books.connection.exists("rq:aiorq:attempts:a")
+
+    async def test_count_that_is_none(self, store: ClockedStore, desk: Desk, books: Books) -> None:
+        run = await begun(store, desk, retries_left=2)
+        await books.connection.hset("rq:job:a", "aiorq_attempts", "many")
+        await runs.fail(store, "w", run, b"", 500)
+        assert [one["number"] for one in await books.attempts("a")] == [1]
+        assert (await books.job("a"))["aiorq_attempts"] == "1"
+
+    async def test_list_of_a_wrong_type(self, store: ClockedStore, desk: Desk, books: Books) -> None:
+        run = await begun(store, desk, retries_left=2)
+        await books.connection.set("rq:aiorq:attempts:a", "text")
+        assert await runs.fail(store, "w", run, b"", 500) is Failed.QUEUED
+        assert len(await books.attempts("a")) == 1
+
+    async def test_moment_that_is_none(self, store: ClockedStore, desk: Desk, books: Books) -> None:
+        run = await begun(store, desk, retries_left=2)
+        await books.connection.hset(f"rq:execution:a:{run.token}", "created_at", "nan")
+        await runs.fail(store, "w", run, TRACEBACK, 500)
+        job: Job[Any] = Job("a", store.connection)
+        (attempt,) = await job.attempts()
+        assert attempt.started_at == attempt.ended_at
 
 
 class TestOddFields:

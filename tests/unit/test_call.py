@@ -20,7 +20,8 @@ import pytest
 import rq.job
 import rq.utils
 
-from aiorq.call import MAX_PAYLOAD, Call, decode_call, encode_call, import_name, make_call, resolve
+from aiorq import Queue
+from aiorq.call import MAX_PAYLOAD, Call, as_args, decode_call, encode_call, import_name, make_call, resolve
 from aiorq.errors import (
     DeserializationError,
     FunctionNotFoundError,
@@ -485,3 +486,12 @@ class TestResolve:
     def test_modules_win_over_attributes(self, package: Callable[..., None]) -> None:
         package(module="def f(): return 'of the module'\n")
         assert resolve(Call("pack.module.f", None, (), {}))() == "of the module"
+
+
+@pytest.mark.parametrize(
+    ("given", "args"), [(None, ()), ([1, 2], (1, 2)), ((), ()), ("ab", ("ab",)), ("", ("",)), (b"ab", (b"ab",))]
+)
+def test_arguments_that_are_given_as_one(given: Any, args: tuple[Any, ...]) -> None:
+    """A text is not taken for its letters."""
+    assert as_args(given) == args
+    assert Queue.prepare_data(len, given).args == args

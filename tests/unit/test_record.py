@@ -16,9 +16,13 @@ import rq
 import rq.job
 
 from aiorq.call import make_call
+from aiorq.callback import Callback
+from aiorq.dependency import Dependency
 from aiorq.errors import CorruptJobError, DeserializationError, SerializationError
 from aiorq.options import JobOptions
+from aiorq.rate_limit import RateLimit
 from aiorq.record import JobRecord, decode_date, decode_traceback, encode_date
+from aiorq.retry import Repeat, Retry
 from aiorq.status import JobStatus
 from aiorq.webhook import Webhook
 
@@ -97,6 +101,63 @@ class TestBytesAreThoseOfRQ:
         theirs.save()
         stored: Any = client.hgetall(theirs.key)
         assert as_stored(record.encode()) == stored
+
+    @pytest.mark.parametrize(
+        ("theirs", "ours"),
+        [
+            ({"retry": rq.Retry(3)}, {"retry": Retry(3)}),
+            ({"retry": rq.Retry(3, [1, 2], enqueue_at_front=True)}, {"retry": Retry(3, [1, 2], enqueue_at_front=True)}),
+            ({"on_success": rq.Callback("a.b")}, {"on_success": "a.b"}),
+            ({"on_failure": rq.Callback(shapes.function, "2m")}, {"on_failure": Callback(shapes.function, "2m")}),
+            ({"on_stopped": rq.Callback("a.b", 5)}, {"on_stopped": Callback("a.b", 5)}),
+            ({"depends_on": "a"}, {"depends_on": "a"}),
+            ({"depends_on": ["a", "b"]}, {"depends_on": ["a", "b"]}),
+            ({"depends_on": rq.job.Dependency(["a"])}, {"depends_on": Dependency(["a"])}),
+            (
+                {"depends_on": rq.job.Dependency(["a", "b"], True, True)},
+                {"depends_on": Dependency(["a", "b"], True, True)},
+            ),
+            (
+                {"depends_on": ["a", rq.job.Dependency(["b"], True), rq.job.Dependency(["c"], False, True)]},
+                {"depends_on": ["a", Dependency(["b"], True), Dependency(["c"], False, True)]},
+            ),
+            (
+                {"webhooks": [rq.Webhook("https://é.org", "failed", method="POST", headers={"a": "ä"})]},
+                {"webhooks": [Webhook("https://é.org", "failed", method="POST", headers={"a": "ä"})]},
+            ),
+        ],
+        ids=str,
+    )
+    def test_created_with_options(self, client: redis.Redis, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
+        job = rq.job.Job.create("shapes.function", connection=client, timeout=7, origin="q", **theirs)
+        record = JobRecord(job.id)
+        record.set_call(make_call("shapes.function"), JobOptions(job_timeout=7, **ours))
+        record.origin = "q"
+        record.created_at = job.created_at
+        job.save()
+        stored: Any = client.hgetall(job.key)
+        assert as_stored(record.encode()) == stored
+
+    @pytest.mark.parametrize(
+        ("theirs", "ours"),
+        [
+            ({"repeat": rq.Repeat(2)}, {"repeat": Repeat(2)}),
+            ({"repeat": rq.Repeat(2, [5, 6])}, {"repeat": Repeat(2, [5, 6])}),
+            ({"rate_limit": rq.RateLimit("api", 3)}, {"rate_limit": RateLimit("api", 3)}),
+        ],
+        ids=str,
+    )
+    def test_enqueued_with_options(self, client: redis.Redis, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
+        job = rq.Queue("q", connection=client).enqueue("shapes.function", **theirs)
+        record = JobRecord(job.id)
+        record.set_call(make_call("shapes.function"), JobOptions(**ours), default_timeout=180)
+        record.origin = "q"
+        stored: Any = client.hgetall(job.key)
+        written = as_stored(record.encode())
+        times = {b"created_at", b"enqueued_at", b"status"}
+        assert {name: written[name] for name in written.keys() - times} == {
+            name: stored[name] for name in stored.keys() - times
+        }
 
     def test_every_field(self, client: redis.Redis) -> None:
         """A job of RQ that has every field: read by us and written by us it is the same."""
@@ -183,6 +244,42 @@ class TestOurs:
         read = JobRecord("a")
         read.decode({**fields, b"aiorq_on_lost": b"", b"aiorq_memory_limit": b""})
         assert (read.on_lost, read.memory_limit) == (None, None)
+
+    def test_retries_there_and_back(self) -> None:
+        retry = Retry(3, 10, jitter=0.25, retry_on=[OSError, "a.B"], never=KeyError)
+        fields = as_stored(self.record(retry=retry).encode())
+        assert fields[b"aiorq_jitter"] == b"0.25"
+        assert (fields[b"aiorq_retry_on"], fields[b"aiorq_never"]) == (b'["OSError", "a.B"]', b'["KeyError"]')
+        read = JobRecord("a")
+        read.decode(fields)
+        assert (read.retry_jitter, read.retry_on, read.never_retry) == (0.25, ["OSError", "a.B"], ["KeyError"])
+        assert (read.retries_left, read.retry_intervals) == (3, [10])
+        assert as_stored(read.encode()) == fields
+
+    def test_attempts(self) -> None:
+        """A script counts them; nobody else writes them."""
+        fields = as_stored(self.record().encode())
+        read = JobRecord("a")
+        read.decode({**fields, b"aiorq_attempts": b"2"})
+        assert (read.attempts_before, read.attempt) == (2, 3)
+        assert b"aiorq_attempts" not in as_stored(read.encode())
+        read.decode(fields)
+        assert (read.attempts_before, read.attempt) == (None, 1)
+
+    @pytest.mark.parametrize(
+        ("field", "value"),
+        [
+            *(("aiorq_jitter", value) for value in (b"abc", b"[]", b"\xff")),
+            *(("aiorq_retry_on", value) for value in (b"abc", b"5", b"{}", b"[" * 100_000, b"\xff")),
+            *(("aiorq_never", value) for value in (b"abc", b"null", b'"a"', b"\xff")),
+            *(("aiorq_attempts", value) for value in (b"abc", b"1.5", b"9" * 30, b"\xff")),
+        ],
+        ids=lambda value: repr(value)[:20],
+    )
+    def test_damage_is_named(self, field: str, value: bytes) -> None:
+        with pytest.raises(CorruptJobError) as caught:
+            JobRecord("a").decode({b"data": DATA, field.encode(): value})
+        assert caught.value.field == field
 
     def test_limit_that_is_no_number(self) -> None:
         fields = as_stored(self.record().encode())
@@ -412,7 +509,7 @@ class TestReadings:
         record = JobRecord("it")
         record.status = status
         names = [f"is_{other.value}" for other in JobStatus if hasattr(record, f"is_{other.value}")]
-        assert len(names) == 8
+        assert len(names) == 9
         assert [name for name in names if getattr(record, name)] == [f"is_{status.value}"]
 
     def test_the_function_itself(self) -> None:

@@ -149,6 +149,25 @@ class TestNames:
         assert (await script.end())[0] == 0
 
 
+    async def test_a_function_of_the_script_is_gone(
+        self, queue: Queue, url: str, run_script: Callable[[str], Script], told: Fifo
+    ) -> None:
+        """A new process that forks jobs would not have it: the worker ends rather than do without."""
+        await queue.enqueue("companions.tell_parent", told.path)
+        script = run_script(
+            "def handle(job, kind, value, traceback):\n"
+            "    pass\n"
+            f"Worker(connection={url!r}, exception_handlers=[handle]).run()\n"
+        )
+        [zygote] = await told.pids()
+        await script.line("finished")
+        zygote.kill()
+        await script.line("jobs cannot be run any more: cannot use __main__.handle as exception_handlers")
+        code, printed = await script.end()
+        assert code == 1
+        assert "UnreachableError" in printed
+
+
 class TestLostProcesses:
     @pytest.mark.parametrize(("function", "args", "status"), [("leave", [3], 3 << 8), ("die", [], 9)])
     async def test_it_is_called(

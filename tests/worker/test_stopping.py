@@ -33,7 +33,7 @@ KEY = "rq:worker:the-worker"
 
 def script_of(url: str, **options: Any) -> str:
     return (
-        f"worker = Worker('default', 'the-worker', {url!r}, **{options!r})\n"
+        f"worker = Worker('default', 'the-worker', connection={url!r}, **{options!r})\n"
         "ran = worker.run()\n"
         "print('ran' if ran else 'idle', 'cold' if worker.cold else 'warm')\n"
     )

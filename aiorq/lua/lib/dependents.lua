@@ -1,6 +1,11 @@
 -- Jobs that wait for others, their parents, and what the end of a parent means for them.
 -- A parent that is gone counts as met, since one that finished expires.
 
+-- More parents than these are kept in a list of their own (see keep_unmet).
+local MANY_PARENTS = 16
+-- More dependents than these are not looked at in the step that ends their parent.
+local MANY_DEPENDENTS = 100
+
 -- Whether a parent does not stand in the way (any more); `allow` when its failure does not either.
 local function is_met(prefix, parent, allow)
   local status = redis.pcall('HGET', job_key(prefix, parent), 'status')
@@ -13,7 +18,7 @@ end
 local function keep_unmet(prefix, id, unmet)
   local known = waits_key(prefix, id)
   redis.call('DEL', known)
-  if #unmet <= 16 then return end
+  if #unmet <= MANY_PARENTS then return end
   for index = 1, #unmet, 1000 do redis.call('RPUSH', known, unpack(unmet, index, math.min(index + 999, #unmet))) end
   redis.call('RPUSH', known, '')
   redis.call('EXPIRE', known, 86400)
@@ -40,14 +45,21 @@ end
 
 -- Give a job its next place that is deferred and waits for nothing any more but `ended`, which has ended so: 'finished',
 -- 'failed', or 'gone' where it does not count any more how. Returns 'enqueued' and the queue; 'waits' when it goes on
--- waiting; or 'elsewhere': it is not deferred, or gone.
+-- waiting; or 'elsewhere': it is not deferred, or gone, or does not wait for `ended` any more, whatever becomes of that.
 local function enqueue_dependent(prefix, id, ended, how, moment)
   local fields = redis.pcall('HMGET', job_key(prefix, id), 'status', 'origin', 'allow_dependency_failures', 'enqueue_at_front',
     'aiorq_at_front', 'aiorq_at', 'rate_limit_key', 'rate_limit_concurrency', 'ttl')
   local status, queue, allow, front, first, at, limit, concurrency, ttl = unpack(fields.err and {} or fields)
   if status ~= 'deferred' or not queue then return 'elsewhere' end
   allow = allow == '1'
-  if (how == 'failed' and not allow) or is_waiting(prefix, id, allow, ended) then return 'waits' end
+  if how == 'failed' and not allow then return 'waits' end
+  if is_waiting(prefix, id, allow, ended) then
+    if how ~= 'gone' or ended == '' then return 'waits' end
+    -- It may still be there, canceled, or come to be there again.
+    redis.pcall('SREM', dependencies_key(prefix, id), ended)
+    redis.call('LREM', waits_key(prefix, id), 0, ended)
+    return 'elsewhere'
+  end
   local fit = pcall(place_job, prefix, queue, id, moment, front == '1' or first == '1', tonumber(at or nil), limit or nil,
     concurrency or nil)
   if not fit then return 'waits' end
@@ -66,11 +78,13 @@ local function end_parent(prefix, id, how, moment)
   local count = redis.pcall('SCARD', set)
   local enqueued = {}
   if type(count) == 'table' or count == 0 then return enqueued end
-  if count > 100 then
+  if count > MANY_DEPENDENTS then
     local part = id .. ':' .. epoch(moment)
-    redis.call('SUNIONSTORE', parting_key(prefix, part), parting_key(prefix, part), set)
+    -- Both keys are ours alone: what is there of another type is garbage.
+    local parting = parting_key(prefix, part)
+    if type(redis.pcall('SUNIONSTORE', parting, parting, set)) == 'table' then redis.call('SUNIONSTORE', parting, set) end
     redis.call('DEL', set)
-    if type(redis.pcall('HSET', ended_parents_key(prefix), part, how)) == 'table' then -- ours alone, thus garbage
+    if type(redis.pcall('HSET', ended_parents_key(prefix), part, how)) == 'table' then
       redis.call('DEL', ended_parents_key(prefix))
       redis.call('HSET', ended_parents_key(prefix), part, how)
     end

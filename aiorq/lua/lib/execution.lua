@@ -75,8 +75,9 @@ end
 -- Remember for a minute how a run has ended which left no outcome: the call may be sent again.
 local function remember_end(prefix, token, word) redis.call('SET', ended_key(prefix, token), word, 'EX', 60) end
 
--- One entry in the stream of results; kept for `ttl` seconds, for ever when it is negative. `attempts` is how many came
--- before, false where there were none. Where no worker ran the job RQ says nothing of its run.
+-- One entry in the stream of results, which holds the last ten (RQ's: about ten); kept for `ttl` seconds, for ever when
+-- it is negative. `attempts` is how many came before, false where there were none. Where no worker ran the job RQ says
+-- nothing of its run.
 local function record_result(prefix, worker, id, token, kind, field, value, began, ended, ttl, attempts)
   local results = results_key(prefix, id)
   local entry = {'type', kind, 'worker_name', worker, 'execution_id', token,
@@ -93,7 +94,7 @@ local function record_result(prefix, worker, id, token, kind, field, value, bega
     entry[#entry + 1] = field
     entry[#entry + 1] = value
   end
-  overwrite('XADD', results, 'MAXLEN', '~', 10, '*', unpack(entry))
+  overwrite('XADD', results, 'MAXLEN', 10, '*', unpack(entry))
   if ttl > 0 then redis.call('EXPIRE', results, ttl) else redis.call('PERSIST', results) end
 end
 

@@ -16,10 +16,13 @@ local function keep_job(prefix, id, seconds)
   end
 end
 
--- Count the time that a job may wait, where it says so, from now.
+-- Count the time that a job may wait, where it says so, from now. What it has of outcomes, as a job that repeats, goes
+-- with it: it must not be taken for that of the next job of the same id.
 local function keep_waiting(prefix, id, ttl)
   local seconds = tonumber(ttl or nil)
-  if seconds and seconds >= 1 and seconds <= 2 ^ 53 then expire_job(prefix, id, math.floor(seconds)) end
+  if not (seconds and seconds >= 1 and seconds <= 2 ^ 53) then return end
+  expire_job(prefix, id, math.floor(seconds))
+  redis.call('EXPIRE', results_key(prefix, id), math.floor(seconds))
 end
 
 -- How many seconds a job is kept after a failure: what it says itself, where that can be understood, or `kept`.

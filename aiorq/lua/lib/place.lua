@@ -6,13 +6,20 @@ local function check_kind(key, kind)
   if held ~= kind and held ~= 'none' then error('WRONGTYPE ' .. key .. ' holds a ' .. held .. ', not a ' .. kind) end
 end
 
+-- The same for the keys of a rate limit.
+local function check_limit(prefix, limit)
+  check_kind(limits_key(prefix), 'set')
+  check_kind(limit_key(prefix, limit), 'hash')
+  check_kind(limited_key(prefix, limit), 'zset')
+end
+
 -- Fill the free slots of a rate limit with the jobs that wait for one, the oldest first. An entry whose job is elsewhere
 -- is dropped; where the queue of the next one is no list, it goes on waiting, and so do those behind it.
 local function admit(prefix, limit, concurrency, moment)
   local allowed, limited = allowed_key(prefix, limit), limited_key(prefix, limit)
   while true do
     local held = redis.pcall('ZCARD', allowed)
-    if type(held) == 'table' or held >= concurrency then return end
+    if type(held) == 'table' or not (held < concurrency) then return end
     local popped = redis.pcall('ZPOPMIN', limited)
     local id, score = popped[1], popped[2]
     if popped.err or not id then return end
@@ -51,8 +58,7 @@ local function place_job(prefix, queue, id, moment, front, at, limit, concurrenc
     return 'scheduled'
   end
   if limit then
-    check_kind(limits_key(prefix), 'set')
-    check_kind(limit_key(prefix, limit), 'hash')
+    check_limit(prefix, limit)
     concurrency = math.max(1, tonumber(concurrency or nil) or 1)
     redis.call('ZADD', limited_key(prefix, limit), moment, id)
     redis.call('SADD', limits_key(prefix), limit)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import signal
+from pathlib import Path
+from typing import Any
 
 import aiorq
 from tests.crash.points import report
@@ -23,6 +26,25 @@ def deed(effects: str, gate: str = "", fails: int = 0) -> str:
     if starts <= fails:
         raise ValueError("on purpose")
     return "done"
+
+
+def deed_again(effects: str, gate: str, times: int) -> str | aiorq.Retry:
+    """A deed that asks the first `times` times to be done again, by what it returns."""
+    done = deed(effects, gate)
+    return done if len(Path(effects).read_text().splitlines()) > times else aiorq.Retry(times, interval=0)
+
+
+def deed_alone(effects: str, gate: str, lock: str) -> str:
+    """A deed during which no other one with the same `lock` may be done."""
+    with open(lock, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return deed(effects, gate)
+
+
+def call_back(job: aiorq.Job[Any], *_: object) -> None:
+    """A callback that leaves a line beside those of its job's starts."""
+    with open(f"{job.args[0]}-called", "a") as file:
+        file.write(f"{os.getpid()}\n")
 
 
 def deed_with_meta(effects: str, gate: str) -> str:

@@ -22,11 +22,10 @@ def count_for_ever(told: str) -> None:
 
 
 def endure(told: str, gate: str) -> None:
-    """Wait at the gate, whatever is raised meanwhile."""
-    tell(told, "begun")
-    while True:
+    """Wait at the gate, whatever is raised meanwhile; what is raised there has it wait again."""
+    steps = [lambda: pass_gate(gate), lambda: tell(told, "begun")]
+    while steps:
         try:
-            pass_gate(gate)
-        except BaseException:  # noqa: BLE001, S112 - what a job should not do
-            continue
-        return
+            steps.pop()()
+        except BaseException:  # noqa: BLE001 - what a job should not do
+            steps = steps or [lambda: pass_gate(gate)]

@@ -54,6 +54,10 @@ async def fail_async(told: str) -> None:
     raise ValueError("on purpose")
 
 
+def tell_parent(told: str) -> None:
+    say(told, str(os.getppid()))
+
+
 def leave(told: str, code: int) -> None:
     os._exit(code)
 
