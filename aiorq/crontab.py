@@ -1,8 +1,8 @@
 """When something recurs: a cron expression in a timezone, or an interval. Slots are instants; nothing here waits.
 
 The expressions are those of Debian's cron, read by cronsim: five fields, or six with the seconds first, `L`, `5#2`, and
-names. Where the clock is put forward, a time that does not exist is the instant right after the gap; where it is put back,
-what runs at a certain time runs once, and what runs every so many minutes runs in both hours.
+names. Where the clock is put forward, a time that does not exist is the instant right after the gap; where it is put
+back, what runs at a certain time runs once, and what runs every so many minutes runs in both hours.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import contextlib
 import os
 import re
 import zoneinfo
+from collections import deque
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -48,8 +49,8 @@ class Recurrence:
             timezone: of the expression, as in `Europe/Berlin`; None for the one of this machine (RQ's rule).
 
         Raises:
-            ValueError, TypeError: both or neither; a field that cannot be read, which the text names; an expression that
-                never comes true; a timezone that is not known.
+            ValueError, TypeError: both or neither; a field that cannot be read, which the text names; an expression
+                that never comes true; a timezone that is not known.
         """
         if (cron is None) == (interval is None):
             raise ValueError("give either cron= or interval=")
@@ -58,7 +59,7 @@ class Recurrence:
         self.timezone: str | None = None
         self._zone: zoneinfo.ZoneInfo | None = None
         if interval is not None:
-            if not isinstance(interval, int) or isinstance(interval, bool):
+            if type(interval) is not int:
                 raise TypeError(f"interval: {interval!r} is not a whole number of seconds")
             if not 1 <= interval <= MAX_SECONDS:
                 raise ValueError(f"interval: {interval} is not 1 second to a hundred years")
@@ -115,6 +116,65 @@ class Recurrence:
         while slot is not None and slot <= until:
             yield slot
             slot = self.next_after(slot)
+
+    def first_from(self, slot: datetime, moment: datetime) -> datetime | None:
+        """The first slot at an instant or after it.
+
+        Args:
+            slot: one that is not after it.
+            moment: the instant.
+        """
+        if slot >= moment:
+            return slot
+        if self.interval is None:
+            return self.next_after(moment - timedelta.resolution)
+        every = timedelta(seconds=self.interval)
+        return slot + -((slot - moment) // every) * every
+
+    def pass_over(self, slot: datetime, until: datetime, most: int) -> tuple[int, datetime | None]:
+        """Pass over slots.
+
+        Args:
+            slot: the first one.
+            until: the instant before which they lie.
+            most: how many of an expression at most, each of which costs some 20 us.
+
+        Returns:
+            how many there are, and the slot that follows.
+        """
+        if self.interval is not None:
+            following = self.first_from(slot, until)
+            assert following is not None  # noqa: S101 - an interval never ends
+            return (following - slot) // timedelta(seconds=self.interval), following
+        count, following = 0, slot
+        while following is not None and following < until and count < most:
+            count, following = count + 1, self.next_after(following)
+        return count, following
+
+    def newest(self, slot: datetime, until: datetime, count: int) -> datetime | None:
+        """The first one of the last `count` slots before an instant; the first slot from there on for a count of 0.
+
+        Args:
+            slot: one before the instant, which none of them precedes.
+            until: the instant.
+            count: how many, 0 and more.
+        """
+        if count == 0:
+            return self.first_from(slot, until)
+        if self.interval is not None:
+            behind = self.first_from(slot, until)
+            return None if behind is None else max(slot, behind - timedelta(seconds=self.interval * count))
+        # From a look at the last minutes on, back to a look at all of the time.
+        span = timedelta(seconds=max(60, count))
+        while True:
+            start = max(slot, until - span)
+            found: deque[datetime] = deque(maxlen=count)
+            first = self.first_from(slot, start)
+            if first is not None:
+                found.extend(self.slots(first, until - timedelta.resolution))
+            if start == slot or len(found) == count:
+                return found[0]
+            span *= 4
 
 
 def _expand(cron: object) -> str:

@@ -14,7 +14,10 @@ MAX_DEPENDENCIES: Final = 20_000
 class HasId(Protocol):
     """A job, of whatever class."""
 
-    id: str
+    @property
+    def id(self) -> str:
+        """Its id."""
+        ...
 
 
 JobOrId: TypeAlias = "HasId | str"

@@ -22,6 +22,10 @@
     ├── HorseTerminatedError           the process that ran a job ended without an outcome
     ├── AbandonedJobError              the worker of a job disappeared
     ├── StopTimeoutError (TimeoutError)  a job that was asked to stop did not end in time
+    ├── NoSuchCronJobError             there is no cron entry of that name
+    ├── CronConfigError (ImportError)  a module of cron entries cannot be imported
+    ├── SchedulerNotFound              no cron scheduler of that name is alive
+    ├── DuplicateSchedulerError        a live cron scheduler has that name
     ├── ServerNotFoundError            there is no server binary to start
     └── ServerStartError               the embedded server did not start
 
@@ -157,6 +161,29 @@ class AbandonedJobError(AiorqError):
 
 class StopTimeoutError(AiorqError, TimeoutError):
     """A job was asked to stop and did not end in time; it may still."""
+
+
+class NoSuchCronJobError(AiorqError):
+    """There is no cron entry of that name: it was never registered, or was removed."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"no cron entry {name!r}: it was never registered, or was removed")
+        self.name = name
+
+    def __reduce__(self) -> tuple[type[NoSuchCronJobError], tuple[str]]:
+        return type(self), (self.name,)
+
+
+class CronConfigError(AiorqError, ImportError):
+    """A module of cron entries cannot be imported, or one of its entries is wrong."""
+
+
+class SchedulerNotFound(AiorqError):  # noqa: N818 - RQ's name
+    """No cron scheduler of that name is alive."""
+
+
+class DuplicateSchedulerError(AiorqError):
+    """A cron scheduler of that name is alive."""
 
 
 class ServerNotFoundError(AiorqError):

@@ -172,11 +172,11 @@ class Keys:
         return f"{self.intermediate(queue)}:first_seen:{job_id}"
 
     def scheduler_lock(self, queue: str) -> str:
-        """Present while a scheduler of RQ's looks after a queue."""
+        """Name of the scheduler that looks after a queue: one of RQ's, or a worker of ours."""
         return f"{self.prefix}:scheduler-lock:{queue}"
 
     def scheduler(self, name: str) -> str:
-        """Hash of a scheduler of RQ's."""
+        """Hash of a scheduler of RQ's, or of a worker of ours that holds a lock."""
         return f"{self.prefix}:scheduler:{name}"
 
     def channel(self, worker: str) -> str:
@@ -248,6 +248,52 @@ class Keys:
     def parting(self, part: str) -> str:
         """Set of the dependents of an ended job that are left to look at."""
         return f"{self.prefix}:aiorq:parting:{part}"
+
+    @property
+    def cron_entries(self) -> str:
+        """Hash of the entries of cron: name -> definition, in JSON."""
+        return f"{self.prefix}:aiorq:cron"
+
+    @property
+    def cron_next(self) -> str:
+        """Sorted set of the next slots of the entries of cron that are not paused, in seconds."""
+        return f"{self.prefix}:aiorq:cron:next"
+
+    @property
+    def cron_changed(self) -> str:
+        """Channel on which is said that an entry of cron is new, or runs at other times than before."""
+        return f"{self.prefix}:aiorq:cron:changed"
+
+    def cron_state(self, name: str) -> str:
+        """Hash of what became of an entry of cron so far."""
+        return f"{self.prefix}:aiorq:cron:state:{name}"
+
+    def cron_fields(self, name: str) -> str:
+        """Hash of the fields that every job of an entry of cron begins with."""
+        return f"{self.prefix}:aiorq:cron:fields:{name}"
+
+    @property
+    def cron_schedulers(self) -> str:
+        """Sorted set of the names of all processes that look after cron, by the time of their last heartbeat."""
+        return f"{self.prefix}:cron_schedulers"
+
+    def cron_scheduler(self, name: str) -> str:
+        """Hash of a process that looks after cron."""
+        return f"{self.prefix}:cron_scheduler:{name}"
+
+    @property
+    def cron_jobs(self) -> str:
+        """Sorted set of the names of entries of cron, by the time of their last job."""
+        return f"{self.prefix}:cron_jobs"
+
+    def cron_history(self, name: str) -> str:
+        """Sorted set of the last thousand jobs of an entry of cron, by the time of their enqueue."""
+        return f"{self.prefix}:cron_job:{name}:jobs"
+
+    @property
+    def due(self) -> str:
+        """Channel of the jobs that were scheduled to be the next of their queue: `<seconds from now> <queue>`."""
+        return f"{self.prefix}:aiorq:due"
 
     @property
     def suspended(self) -> str:

@@ -419,8 +419,8 @@ class Queue:
             progress: is told after each step how many were sent.
 
         Returns:
-            the jobs, in RQ's order: first those that depend on nothing, then those that wait for others, then those that
-            depended on others and did not have to wait; each of these as they stood.
+            the jobs, in RQ's order: first those that depend on nothing, then those that wait for others, then those
+            that depended on others and did not have to wait; each of these as they stood.
 
         Raises:
             ValueError: two of them have the same `job_id`; nothing was enqueued.

@@ -61,6 +61,8 @@ TRANSITIONS: Final = (
         if before is not JobStatus.STARTED
         for after in (*_WAITING, JobStatus.DEFERRED, JobStatus.STARTED)
     ),
+    *(Edge("cron_tick", None, after) for after in _WAITING),
+    *(Edge("cron_run", None, after) for after in (JobStatus.QUEUED, JobStatus.RATE_LIMITED)),
     *(Edge("enqueue_dependents", JobStatus.DEFERRED, after) for after in _WAITING),
     *(Edge("sweep", JobStatus.DEFERRED, after) for after in _WAITING),
     Edge("sweep_limit", JobStatus.RATE_LIMITED, JobStatus.QUEUED),
@@ -85,6 +87,7 @@ TRANSITIONS: Final = (
         for before in (JobStatus.SCHEDULED, JobStatus.READY_TO_ENQUEUE)
         for after in (JobStatus.QUEUED, JobStatus.RATE_LIMITED)
     ),
+    *(Edge("promote_due", JobStatus.SCHEDULED, after) for after in (JobStatus.QUEUED, JobStatus.RATE_LIMITED)),
     *(Edge("delete", before, None) for before in JobStatus),
     Edge("empty", JobStatus.QUEUED, None),
     *(

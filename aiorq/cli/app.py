@@ -12,10 +12,10 @@ from typing import Annotated
 import typer
 
 from aiorq import __version__
-from aiorq.cli import demo, dev, doctor, enqueue, worker
-from aiorq.errors import AiorqError, ConnectionLostError, StoreError
+from aiorq.cli import cron, demo, dev, doctor, enqueue, worker
+from aiorq.errors import AiorqError, ConnectionLostError, CronConfigError, NoSuchCronJobError, StoreError
 
-_GIVEN = (ValueError, TypeError, ConnectionLostError, StoreError)
+_GIVEN = (ValueError, TypeError, ConnectionLostError, StoreError, CronConfigError, NoSuchCronJobError)
 """Errors of what was given: options, names, and a server that is not there or lets nobody in."""
 
 app = typer.Typer(
@@ -31,6 +31,7 @@ app.command()(enqueue.enqueue)
 app.command()(demo.demo)
 app.command()(dev.dev)
 app.command()(doctor.doctor)
+app.add_typer(cron.app, name="cron")
 
 
 def _version(wanted: bool) -> None:

@@ -78,6 +78,14 @@ def worker(
         float | None,
         typer.Option(help="Seconds between two looks for jobs of lost workers.", show_default="2, or half a lease"),
     ] = None,
+    cron: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Module, or path of one, that registers cron entries; may be given several times. The worker then "
+            "looks after all cron entries, as any number of others may do.",
+            show_default="none",
+        ),
+    ] = None,
     log_format: Annotated[LogFormat, typer.Option(help="How log lines look.")] = LogFormat.TEXT,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Log warnings only.")] = False,
@@ -107,6 +115,7 @@ def worker(
         shutdown_timeout=shutdown_timeout,
         reap_interval=reap_interval,
         max_memory=parse_memory(max_memory) or 0,
+        cron=cron or (),
     )
     # This process has imported the command line: the one that forks jobs starts afresh and stays small.
     made.run(burst, max_jobs=max_jobs, max_idle_time=max_idle_time, fork=False)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 from aiorq.call import inflate, load_call, resolve
 from aiorq.current import CurrentRun, current_run
-from aiorq.ending import encode_result, encode_traceback, summarize
+from aiorq.ending import encode_result, encode_traceback, retry_of, summarize
 from aiorq.errors import DeserializationError, JobTimeoutException
 from aiorq.execution.frames import Kind, pack, unpack
 from aiorq.serializers import Serializer
@@ -35,7 +35,6 @@ WATCHED: Final = (
 )
 """Modules that are worth importing in the zygote once a horse needed them."""
 _DEFINED_BY_CODE: Final = 1 << 9  # of a type's flags: it is not one that is built in, as those of most results are
-_RETRY_HOMES: Final = ("aiorq.retry", "rq.job")
 
 
 class Step(NamedTuple):
@@ -333,8 +332,10 @@ def say_returned(value: Any, run: Prepared) -> tuple[Kind, list[bytes]]:
         ValueError: a `Retry` that says nothing that can be done.
         PayloadTooLargeError: more bytes than are kept.
     """
-    if type(value).__flags__ & _DEFINED_BY_CODE and _is_retry(type(value)):
-        return Kind.AGAIN, [*_encode_retry(value), b""]
+    asked = retry_of(value) if type(value).__flags__ & _DEFINED_BY_CODE else None
+    if asked is not None:
+        most, intervals, at_front = asked
+        return Kind.AGAIN, [b"%d" % most, b",".join([b"%d" % seconds for seconds in intervals]), b"%d" % at_front, b""]
     encoded, warning = encode_result(value, run.serializer)
     return Kind.RETURNED, [encoded, warning.encode(errors="replace")]
 
@@ -356,21 +357,6 @@ def encode_kinds(kind: type[BaseException]) -> bytes:
     from aiorq.retry import kinds_of  # what succeeds does not need it
 
     return "\0".join(kinds_of(kind)).encode(errors="replace")
-
-
-def _is_retry(kind: type) -> bool:
-    # RQ's own one is known by its name: to look for it by its class, RQ would have to be there.
-    return any(base.__name__ == "Retry" and base.__module__ in _RETRY_HOMES for base in kind.__mro__)
-
-
-def _encode_retry(retry: Any) -> list[bytes]:
-    most, intervals = retry.max, list(retry.intervals) or [0]
-    for number in (most, *intervals):
-        if not isinstance(number, int) or number < 0:
-            raise ValueError(f"the job returned a Retry with {number!r} in it, which is no number of times or seconds")
-    if not most:
-        raise ValueError("the job returned a Retry of 0 times")
-    return [b"%d" % most, b",".join([b"%d" % seconds for seconds in intervals]), b"%d" % bool(retry.enqueue_at_front)]
 
 
 def limit_memory(size: int) -> int:

@@ -41,6 +41,8 @@ log = logging.getLogger(__name__)
 
 _LAST_GRACE: Final = 1.0
 """Seconds that a job has to end after it was killed; then it is left to itself."""
+_AGAIN: Final = 0.05
+"""Seconds after which a signal that had no effect is sent again."""
 _SKIPPED: Final = ("the job", "on_success", "on_failure", "the exception handler")
 """What does not begin any more in a job that is to end; the hooks that clean up do."""
 _raise_in_thread: Final = ctypes.pythonapi.PyThreadState_SetAsyncExc
@@ -68,14 +70,26 @@ class Place(Protocol):
     def calm(self, thread: int) -> None:
         """Forget an exception that was not raised yet; called in that thread."""
 
+    def leave(self, name: str) -> None:
+        """Do not wait any more for the end of the call of that name."""
+
+    def close(self) -> None:
+        """Wait until all calls that were not left have ended; each has said that it ends."""
+
 
 class OwnThreads:
     """Each job in a thread of its own."""
 
+    def __init__(self) -> None:
+        """Start with none."""
+        self._threads: dict[str, threading.Thread] = {}
+
     def begin(self, call: Callable[[], None], name: str) -> None:
         """Start the thread."""
+        self._threads = {known: thread for known, thread in self._threads.items() if thread.is_alive()}
         # One that cannot be interrupted must not hold up the end of the process.
-        threading.Thread(target=call, name=name, daemon=True).start()
+        thread = self._threads[name] = threading.Thread(target=call, name=name, daemon=True)
+        thread.start()
 
     def interrupt(self, thread: int, error: type[BaseException]) -> None:
         """Raise it at the thread's next instruction."""
@@ -84,6 +98,16 @@ class OwnThreads:
     def calm(self, thread: int) -> None:
         """Take it back."""
         _raise_in_thread(thread, _NOTHING)
+
+    def leave(self, name: str) -> None:
+        """Forget the thread."""
+        self._threads.pop(name, None)
+
+    def close(self) -> None:
+        """Wait for the ends of the others."""
+        for thread in self._threads.values():
+            thread.join()
+        self._threads.clear()
 
 
 class MainThread:
@@ -103,11 +127,17 @@ class MainThread:
     def interrupt(self, thread: int, error: type[BaseException]) -> None:
         """Raise it by a signal, which ends what the main thread waits for."""
         self._pending = error
-        signal.pthread_kill(thread, signal.SIGALRM)
+        self._ring_for(thread)
 
     def calm(self, thread: int) -> None:  # noqa: ARG002 - there is one
         """Take it back."""
         self._pending = None
+
+    def leave(self, name: str) -> None:
+        """Nothing: there is nobody else who could run what comes next."""
+
+    def close(self) -> None:
+        """Nothing: `serve` returns when all has ended."""
 
     def serve(self) -> None:
         """Run what is handed over, in the main thread, until `end`."""
@@ -124,6 +154,12 @@ class MainThread:
         """Let `serve` return; from whatever thread."""
         self._calls.put(None)
 
+    def _ring_for(self, thread: int) -> None:
+        if self._pending is not None:
+            signal.pthread_kill(thread, signal.SIGALRM)
+            # One that comes in the moment before a system call has no effect on that.
+            asyncio.get_running_loop().call_later(_AGAIN, self._ring_for, thread)
+
     def _ring(self, number: int, frame: FrameType | None) -> None:
         error, self._pending = self._pending, None
         if error is not None:
@@ -136,7 +172,7 @@ class MainThread:
 class _Run(Prepared):
     """A run in a thread of this process. What is called there says so; all else is called in the event loop."""
 
-    __slots__ = ("_at", "_executor", "_inside", "_lock", "_loop", "_place", "_step", "_stopped", "_thread")
+    __slots__ = ("_executor", "_inside", "_lock", "_loop", "_place", "_step", "_stopped", "_thread")
 
     heeds_sigterm: ClassVar[bool] = False
 
@@ -204,7 +240,10 @@ class _Run(Prepared):
         with self._lock:
             if self._inside and self._step == step:
                 self.passed = True
-                self._interrupt(_speaking(JobTimeoutException, str(self.late())))
+                task = self.task
+                # A task that has the processor may never give it back.
+                busy = task is not None and asyncio.current_task(task.get_loop()) is not None
+                self._interrupt(_speaking(JobTimeoutException, str(self.late())), hard=busy)
 
     def stop(self, hard: bool = False) -> None:
         """End what runs, and let nothing else begin; with `hard` a coroutine too that keeps its event loop busy."""
@@ -215,8 +254,7 @@ class _Run(Prepared):
 
     def _interrupt(self, error: type[BaseException], hard: bool = False) -> None:
         task = self.task
-        # A task that has the processor may never give it back.
-        if task is None or hard or asyncio.current_task(task.get_loop()) is not None:
+        if task is None or hard:
             self._place.interrupt(self._thread, error)
         if task is not None:
             with suppress(RuntimeError):  # its event loop has just ended
@@ -228,6 +266,10 @@ class _Run(Prepared):
     def _tell(self, call: Callable[..., None], *args: Any) -> None:
         with suppress(RuntimeError):  # the event loop has ended, and nobody waits for this job any more
             self._loop.call_soon_threadsafe(call, *args)
+
+
+def _name(number: int) -> str:
+    return f"aiorq job {number}"
 
 
 def _speaking(kind: type[BaseException], text: str) -> type[BaseException]:
@@ -321,7 +363,7 @@ class ThreadExecutor:
         running = _Running(run, asyncio.get_running_loop().create_future())
         self._running[order.number] = running
         try:
-            self._place.begin(run.main, f"aiorq job {order.number}")
+            self._place.begin(run.main, _name(order.number))
         except RuntimeError as error:  # no thread can be started
             del self._running[order.number]
             return NotBegun(str(error))
@@ -373,6 +415,7 @@ class ThreadExecutor:
         self.kill_all("the worker ended")
         if self._running:
             await asyncio.wait([running.future for running in self._running.values()])
+        self._place.close()
 
     def on_step(self, number: int, doing: str, told: bool) -> None:
         """Hear of what a run does next beside its function."""
@@ -409,6 +452,7 @@ class ThreadExecutor:
 
     def _abandon(self, number: int) -> None:
         running = self._running[number]
+        self._place.leave(_name(number))
         log.error(
             "job %s cannot be interrupted (%s): what it does goes on, but does not count any more",
             running.run.current().job_id,

@@ -17,6 +17,7 @@
 -- Dead workers, whose hash is gone, are taken out of the sets of workers.
 -- @include keys
 -- @include clock
+-- @include scheduler
 local queues, prefix, worker, ttl = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3])
 local cursor, most = ARGV[4], tonumber(ARGV[5])
 local leader = redis.pcall('GET', leader_key(prefix))
@@ -45,7 +46,7 @@ local function look(queue)
     local named = list('HMGET', execution_key(prefix, id, token), 'worker_name', 'last_heartbeat')
     found[#found + 1] = {'lease', queue, member, named[1] or '', named[2] or ''}
   end
-  if redis.call('EXISTS', scheduler_lock_key(prefix, queue)) == 0 then
+  if not is_left_to_rq(prefix, queue) then
     local scheduled = registry_key(prefix, 'scheduled', queue)
     for _, id in ipairs(list('ZRANGE', scheduled, '-inf', moment, 'BYSCORE', 'LIMIT', 0, most)) do
       found[#found + 1] = {'due', queue, id}

@@ -12,26 +12,14 @@
 -- @include stops
 -- @include place
 -- @include job
+-- @include promote
 local registry, list, queues = KEYS[1], KEYS[2], KEYS[3]
 local prefix, id, expected = ARGV[1], ARGV[2], ARGV[3]
 local moment = now()
 local score = tonumber(redis.pcall('ZSCORE', registry, id) or nil)
 if not score then return 'dropped' end
 if expected == 'scheduled' and score > moment then return 'early' end
-local key = job_key(prefix, id)
-local fields = redis.pcall('HMGET', key, 'status', 'enqueue_at_front', 'ttl', 'rate_limit_key', 'rate_limit_concurrency',
-  'enqueue_at_front_on_retry', 'ended_at')
-local status, front, ttl, limit, concurrency, again, ended_at = unpack(fields.err and {} or fields)
-if status ~= expected then
-  redis.call('ZREM', registry, id)
-  return 'dropped'
-end
 local queue = string.sub(list, #queue_key(prefix, '') + 1)
--- A job that has run before is tried again.
-local first = front == '1' or (again == '1' and ended_at and ended_at ~= '')
-local fit, place = pcall(place_job, prefix, queue, id, moment, first, nil, limit or nil, concurrency or nil)
-if not fit then return 'held' end
-redis.call('ZREM', registry, id)
-redis.pcall('SADD', queues, list)
-keep_waiting(prefix, id, ttl)
+local place = promote_job(prefix, registry, queue, id, expected, moment)
+if place == 'queued' or place == 'rate_limited' then redis.pcall('SADD', queues, list) end
 return place

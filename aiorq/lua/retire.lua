@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Take a worker out of RQ's books; its hash stays for a minute with the time of its death. An inbox to which Redis handed
 -- an id at the very end stays known, so that it is looked into (see overdue.lua). What the worker had claimed and never
--- heard of, since the answer was lost, goes back to the head of its queue.
+-- heard of, since the answer was lost, goes back to the head of its queue. The scheduler locks that it holds are free then.
 -- started -> queued
 --
 -- KEYS[1] worker, KEYS[2] set of workers
@@ -43,6 +43,14 @@ for index = 4, #ARGV do
   if redis.call('EXISTS', inbox_key(prefix, worker, ARGV[index])) == 0 then
     redis.call('SREM', inboxes_key(prefix), worker .. ':' .. ARGV[index])
   end
+end
+local scheduler = scheduler_key(prefix, worker)
+if redis.pcall('HGET', scheduler, 'aiorq_boot') == boot then
+  for index = 4, #ARGV do
+    local lock = scheduler_lock_key(prefix, ARGV[index])
+    if redis.pcall('GET', lock) == worker then redis.call('DEL', lock) end
+  end
+  redis.call('DEL', scheduler)
 end
 if redis.pcall('GET', leader_key(prefix)) == worker then redis.call('DEL', leader_key(prefix)) end
 if birth and not death then

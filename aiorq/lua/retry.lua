@@ -26,10 +26,12 @@ if not holds(prefix, queue, id, token) then
   return (before == 'queued' or before == 'scheduled' or before == 'failed') and before or 'lost'
 end
 local moment = now()
-local tried, attempts, ttl = unpack(redis.call('HMGET', key, 'number_of_retries', 'aiorq_attempts', 'ttl'))
+local tried, attempts, ttl, again = unpack(redis.call('HMGET', key, 'number_of_retries', 'aiorq_attempts', 'ttl',
+  'enqueue_at_front_on_retry'))
 tried = math.floor(math.max(0, tonumber(tried or nil) or 0))
 local place = 'failed'
-if tried < most then place = place_again(prefix, queue, id, moment, interval_of(intervals, tried + 1), front == '1', ttl)
+local first = front == '1' or again == '1'
+if tried < most then place = place_again(prefix, queue, id, moment, interval_of(intervals, tried + 1), first, ttl)
 else enter_failed(prefix, queue, id, moment, kept) end
 local began = end_execution(prefix, worker, queue, id, token, place) or moment
 count_run(prefix, worker, 'failed_job_count', moment - began)
@@ -42,5 +44,7 @@ end
 record_result(prefix, worker, id, token, 4, 'return_value', '', began, moment, kept == 0 and 31536000 or kept, attempts)
 keep_waiting(prefix, id, ttl)
 redis.call('HSET', key, 'number_of_retries', tried + 1, 'ended_at', iso(moment))
+-- For the time when it is due, and for all later retries (RQ).
+if front == '1' then redis.call('HSET', key, 'enqueue_at_front_on_retry', 1) end
 redis.pcall('HINCRBY', key, 'aiorq_attempts', 1)
 return place

@@ -5,8 +5,8 @@
 --
 -- KEYS[1] registry
 -- ARGV[1] prefix, ARGV[2] what has no place there: 'expired' (a score from 0 to now), 'gone' (there is no such job),
--- 'deferred' (as 'gone'; the others are enqueued where they wait for nothing), or 'canceled' (as 'gone', and what was
--- canceled a year ago; such a job that nothing else ends, as one of RQ's, is kept for a year),
+-- 'deferred' (as 'gone', or it is not deferred; the others are enqueued where they wait for nothing), or 'canceled' (as
+-- 'gone', and what was canceled a year ago; such a job that nothing else ends, as one of RQ's, is kept for a year),
 -- ARGV[3] cursor, first '0', ARGV[4] how many entries to look at, about, ARGV[5] what counts as now (seconds; '' for the time
 -- of the server)
 -- Returns the next cursor ('0' at the end) and how many entries have left.
@@ -42,8 +42,10 @@ for index = 1, #page[2], 2 do
   local id, score = page[2][index], tonumber(page[2][index + 1])
   if redis.call('EXISTS', job_key(prefix, id)) == 0 or (stale == 'canceled' and is_past(id, moment - score)) then
     left = left + redis.call('ZREM', registry, id)
-  elseif stale == 'deferred' and enqueue_dependent(prefix, id, '', 'gone', moment) == 'enqueued' then
-    left = left + 1
+  elseif stale == 'deferred' then
+    local became = enqueue_dependent(prefix, id, '', 'gone', moment)
+    if became == 'elsewhere' then redis.call('ZREM', registry, id) end -- of a former life, whose time was over
+    if became ~= 'waits' then left = left + 1 end
   end
 end
 return {page[1], left}

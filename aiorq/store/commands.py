@@ -14,6 +14,7 @@ from aiorq.errors import CorruptJobError, InvalidJobOperation, NoSuchJobError, S
 from aiorq.status import JobStatus
 from aiorq.store import jobs
 from aiorq.store.base import Store
+from aiorq.store.schedule import Due, read_due
 from aiorq.store.waiting import waiter_of
 
 MAX_GRACE: Final = 3600.0
@@ -128,18 +129,24 @@ async def send(store: Store, worker: str, command: str, **details: Any) -> int:
     return int(await store.transport.execute("PUBLISH", store.keys.channel(worker), text))
 
 
-async def listen(store: Store, worker: str) -> AsyncGenerator[dict[str, Any] | None]:
-    """The commands to a worker, as they come; None first, once the channel is open: whoever sent before was not heard.
+async def listen(store: Store, worker: str) -> AsyncGenerator[dict[str, Any] | Due | None]:
+    """The commands to a worker, and what is scheduled to be the next job of any queue, as they come.
 
-    What is no command is passed over as an empty one.
+    None comes first, once the channels are open: whoever sent before was not heard. What is no command is passed over
+    as an empty one.
 
     Raises:
         ConnectionLostError: the connection is lost; listen anew.
     """
-    channel = store.keys.channel(worker)
-    async with store.transport.dedicated() as connection, aclosing(connection.subscribe(channel, _PING)) as messages:
+    channels = store.keys.channel(worker), store.keys.due
+    async with store.transport.dedicated() as connection, aclosing(connection.subscribe(channels, _PING)) as messages:
         async for message in messages:
-            yield None if message is None else _read(message)
+            if message is None:
+                yield None
+            elif message[0] == store.keys.due.encode():
+                yield read_due(message[1])
+            else:
+                yield _read(message[1])
 
 
 def _read(message: bytes) -> dict[str, Any]:

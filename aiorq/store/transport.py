@@ -374,8 +374,8 @@ class Dedicated:
                 await connection.disconnect(nowait=True)  # after a failover the name may lead to another server
             raise mapped from error
 
-    async def subscribe(self, channel: str, ping: float) -> AsyncGenerator[bytes | None]:
-        """The messages of a channel; None first, once it is open.
+    async def subscribe(self, channels: Sequence[str], ping: float) -> AsyncGenerator[tuple[bytes, bytes] | None]:
+        """The messages of channels, each with the channel that it came from; None first, once all are open.
 
         After `ping` seconds of silence the server is asked whether it is there; without an answer the connection counts
         as lost.
@@ -386,7 +386,7 @@ class Dedicated:
         connection = self._connection
         try:
             async with asyncio.timeout(REPLY_TIMEOUT):
-                await connection.send_packed_command(connection.pack_command(*_encoded(("SUBSCRIBE", channel))))
+                await connection.send_packed_command(connection.pack_command(*_encoded(("SUBSCRIBE", *channels))))
             asked = True
             while True:
                 patience = REPLY_TIMEOUT if asked else ping
@@ -399,9 +399,10 @@ class Dedicated:
                     continue
                 asked = False
                 if isinstance(reply, list) and reply[0] == b"subscribe":
-                    yield None
+                    if reply[2] == len(channels):
+                        yield None
                 elif isinstance(reply, list) and reply[0] == b"message":
-                    yield reply[2]
+                    yield reply[1], reply[2]
         except (redis_errors.RedisError, OSError) as error:
             raise self._map(error) from error
         finally:

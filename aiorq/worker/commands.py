@@ -12,15 +12,24 @@ from typing import Any, Final
 
 from aiorq.errors import AiorqError
 from aiorq.store import commands
+from aiorq.store.schedule import Due
 from aiorq.worker.leases import Leases
 from aiorq.worker.run import Runner
+from aiorq.worker.schedule import Schedule
 from aiorq.worker.state import State, Stop, log
 
 _BACKOFF: Final = (0.05, 0.1, 0.2, 0.5, 1.0)
 
 
-async def obey(state: State, runner: Runner, leases: Leases) -> None:
-    """Listen and obey, connecting anew whenever the connection is lost, until cancelled."""
+async def obey(state: State, runner: Runner, leases: Leases, schedule: Schedule) -> None:
+    """Listen and obey, connecting anew whenever the connection is lost, until cancelled.
+
+    Args:
+        state: of the worker.
+        runner: is told which runs are to be stopped.
+        leases: are renewed once the worker can be told to stop a run.
+        schedule: is told of jobs that were scheduled.
+    """
     failures = 0
     complained = False
     while True:
@@ -29,7 +38,10 @@ async def obey(state: State, runner: Runner, leases: Leases) -> None:
                 async for message in messages:
                     failures = 0
                     if message is None:
+                        schedule.ask()
                         await leases.renew()
+                    elif isinstance(message, Due):
+                        schedule.hear(message)
                     elif not _obey(state, runner, message) and not complained:
                         complained = True
                         log.warning("a command that is none came over the worker's channel; such are ignored")

@@ -6,12 +6,14 @@ import asyncio
 import random
 import time
 from collections.abc import Sequence, Set
+from contextlib import suppress
 
 from aiorq.errors import AiorqError, ConnectionLostError, QueueFullError, StoreError
 from aiorq.store import runs, workers
 from aiorq.store.runs import Claimed
 from aiorq.worker.options import DequeueStrategy
 from aiorq.worker.run import Runner
+from aiorq.worker.schedule import Schedule
 from aiorq.worker.state import State, Stop, log
 from aiorq.worker.wake import Wakeups
 
@@ -66,6 +68,7 @@ async def fetch(
     burst: bool,
     max_jobs: int | None,
     max_idle_time: float | None,
+    schedule: Schedule,
     strategy: DequeueStrategy = DequeueStrategy.DEFAULT,
 ) -> None:
     """Claim jobs and hand them to `runner`, until the worker is to stop or there is no reason to go on.
@@ -73,9 +76,10 @@ async def fetch(
     Args:
         state: of the worker.
         runner: runs them.
-        burst: end as soon as the queues are empty and nothing runs.
+        burst: end as soon as the queues are empty, nothing is due and nothing runs.
         max_jobs: end after that many jobs.
         max_idle_time: end after that many seconds without a job.
+        schedule: of the worker's queues.
         strategy: from which queue jobs are taken.
     """
     options = state.options
@@ -97,6 +101,7 @@ async def fetch(
                 await changed.wait()
                 continue
             nonce, asked, order = runs.new_nonce(), time.monotonic(), turns.next()
+            promoted = schedule.promoted
             try:
                 claimed = await state.persist(
                     lambda most=most, nonce=nonce, order=order: runs.claim(  # type: ignore[misc]
@@ -132,9 +137,13 @@ async def fetch(
                 await changed.wait()
                 continue
             if burst:
-                if not state.running:
+                if state.running:
+                    await changed.wait()
+                    continue
+                with suppress(AiorqError):
+                    await state.persist(schedule.promote, "look for what is due", until=Stop.WARM)
+                if schedule.promoted == promoted:
                     return
-                await changed.wait()
                 continue
             remaining = None
             if max_idle_time is not None and not state.running:

@@ -10,6 +10,7 @@ from types import MethodType
 from typing import Any, Final
 from uuid import uuid4
 
+from aiorq.cron.config import config_name
 from aiorq.execution.horse import Hooks
 from aiorq.keys import check_queue_name
 from aiorq.options import DEFAULT_RESULT_TTL, check_on_lost
@@ -70,6 +71,8 @@ class WorkerOptions:
     """What is called around jobs, and when they fail."""
     lists_failures: bool = True
     """Whether jobs that fail are kept in the registry of failed ones."""
+    cron: tuple[str, ...] = ()
+    """Modules of cron entries that the worker registers; it then looks after all entries."""
     log_job_description: bool = False
     """Whether the log shows the descriptions of jobs, which hold their arguments, and not only their functions."""
 
@@ -92,6 +95,8 @@ class WorkerOptions:
         if self.reap_interval is not None and not 0.05 <= self.reap_interval <= 600:
             raise ValueError(f"reap_interval must be 0.05 to 600 seconds, not {self.reap_interval}")
         check_on_lost(self.on_lost)
+        for config in self.cron:
+            config_name(config)
         if not 0 <= self.stop_grace <= 3600:
             raise ValueError(f"stop_grace must be 0 to 3600 seconds, not {self.stop_grace}")
         if self.shutdown_timeout is not None and not 0 <= self.shutdown_timeout <= 86_400:

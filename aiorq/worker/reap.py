@@ -116,7 +116,7 @@ class _Reaper:
                 inboxes[finding.worker, finding.queue] = finding.subject
             elif finding.kind == "parent":
                 await jobs.enqueue_dependents(state.store, finding.subject)
-            else:
+            elif finding.kind != "due" or finding.queue not in options.queues:  # of those see `schedule`
                 await overdue.promote(state.store, finding)
         for (worker, queue), first in inboxes.items():
             # A worker that lives takes what it was handed at once.

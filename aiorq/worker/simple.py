@@ -13,13 +13,12 @@ heed that, says `execution.threads`. A job that ends its process ends the worker
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import threading
-from collections import deque
 from collections.abc import Awaitable, Callable
-from contextlib import ExitStack, suppress
-from types import FrameType
-from typing import Any
+from contextlib import ExitStack
+from typing import Any, Final
 
 import anyio
 
@@ -29,6 +28,8 @@ from aiorq.execution.threads import MainThread, ThreadExecutor
 from aiorq.inline import close_handles
 from aiorq.store.base import Store
 from aiorq.worker.worker import Worker
+
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class SimpleWorker(Worker):
@@ -46,8 +47,7 @@ class SimpleWorker(Worker):
         if self.options.concurrency != 1:
             raise ValueError(f"a SimpleWorker runs one job at a time; concurrency cannot be {self.options.concurrency}")
         self._place: MainThread | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._heard: deque[int] = deque()
+        self._heard = -1
 
     def _make_executor(self, store: Store, zygote: Zygote | None) -> Executor:  # noqa: ARG002 - there is none
         return ThreadExecutor(self._settings(store), self._place, tidy=close_handles)
@@ -70,9 +70,7 @@ class SimpleWorker(Worker):
         thread = threading.Thread(target=supervise, name="aiorq worker")
         with ExitStack() as stack:
             stack.callback(setattr, self, "_place", None)
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                before = signal.signal(number, self._pass_on)
-                stack.callback(signal.signal, number, signal.SIG_DFL if before is None else before)
+            self._heard = self._hear_signals(stack)
             thread.start()
             try:
                 place.serve()
@@ -82,22 +80,29 @@ class SimpleWorker(Worker):
             raise failed[0]
         return ended[0]
 
+    @staticmethod
+    def _hear_signals(stack: ExitStack) -> int:
+        """A descriptor from which the numbers of signals can be read, whatever the main thread does."""
+        heard, told = os.pipe()
+        for descriptor in (heard, told):
+            stack.callback(os.close, descriptor)
+            os.set_blocking(descriptor, False)
+        before = signal.set_wakeup_fd(told, warn_on_full_buffer=False)
+        stack.callback(signal.set_wakeup_fd, before)
+        for number in _SIGNALS:
+            handler = signal.signal(number, lambda *_: None)
+            stack.callback(signal.signal, number, signal.SIG_DFL if handler is None else handler)
+        return heard
+
     def _handle_signals(self, stack: ExitStack) -> None:
         if self._place is None:
             super()._handle_signals(stack)
             return
-        self._loop = asyncio.get_running_loop()
-        stack.callback(setattr, self, "_loop", None)
-        self._heed()  # what came before
-
-    def _pass_on(self, number: int, _: FrameType | None) -> None:
-        """Hear a signal in the main thread, for the event loop in the other one."""
-        self._heard.append(number)
-        loop = self._loop
-        if loop is not None:
-            with suppress(RuntimeError):  # it has ended
-                loop.call_soon_threadsafe(self._heed)
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._heard, self._heed)
+        stack.callback(loop.remove_reader, self._heard)
 
     def _heed(self) -> None:
-        while self._heard:
-            self._on_signal(self._heard.popleft())
+        for number in os.read(self._heard, 4096):
+            if number in _SIGNALS:
+                self._on_signal(number)

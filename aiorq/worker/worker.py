@@ -42,6 +42,7 @@ from aiorq.store import runs, workers
 from aiorq.store.base import Store, store_of
 from aiorq.store.connection import describe
 from aiorq.worker.commands import obey
+from aiorq.worker.cron import look_after_entries, register_entries
 from aiorq.worker.errands import Errands
 from aiorq.worker.fetch import fetch
 from aiorq.worker.info import count_workers, find_worker, find_workers, worker_keys
@@ -60,6 +61,7 @@ from aiorq.worker.options import (
 from aiorq.worker.outcomes import KILLED_AT_STOP
 from aiorq.worker.reap import look_after
 from aiorq.worker.run import Runner
+from aiorq.worker.schedule import Schedule
 from aiorq.worker.state import State, Stop, log
 
 Hook = Callable[..., Any] | str
@@ -108,6 +110,7 @@ class Worker:
         job_class: type[Job[Any]] | str | None = None,
         queue_class: type[Queue] | str | None = None,
         log_job_description: bool = False,
+        cron: str | Sequence[str] = (),
         maintenance_interval: int | None = None,  # noqa: ARG002 - RQ's parameter
         job_monitoring_interval: int | None = None,  # noqa: ARG002 - RQ's parameter
     ) -> None:
@@ -155,6 +158,8 @@ class Worker:
             queue_class: what `queues` gives for names: a subclass of `Queue`, or its dotted name.
             log_job_description: log the descriptions of jobs as they begin. As they hold the arguments, which may be
                 secrets, this is off unless it is asked for; otherwise the log has the names of functions.
+            cron: modules that call `cron.register`, by dotted name or path. A process of its own imports them; the
+                worker then looks after all cron entries below its prefix, as any number of others may do.
             maintenance_interval: accepted as in RQ: what is overdue is looked for all the time (`reap_interval`).
             job_monitoring_interval: accepted as in RQ: leases are renewed several times within each (`lease`).
 
@@ -190,6 +195,7 @@ class Worker:
             ),
             lists_failures=not disable_default_exception_handler,
             log_job_description=log_job_description,
+            cron=as_names(cron),
         )
         self._handlers: list[Hook] = []
         for handler in _as_hooks(exception_handlers):
@@ -388,6 +394,7 @@ class Worker:
                         max_idle_time=max_idle_time,
                         strategy=strategy,
                     ),
+                    shows=not burst,
                 )
             finally:
                 with anyio.CancelScope(shield=True):
@@ -424,26 +431,30 @@ class Worker:
         return Settings(context, list(self.options.path), list(self.options.preload))
 
     async def _supervise(
-        self, state: State, executor: Executor, take_jobs: Callable[[State, Runner], Awaitable[None]]
+        self, state: State, executor: Executor, take_jobs: Callable[..., Awaitable[None]], *, shows: bool
     ) -> None:
         if not await self._start(state, executor):
             return
+        await register_entries(state)
         self._greet(state.store)
         async with asyncio.TaskGroup() as group:
             async with asyncio.TaskGroup() as running:
                 runner = Runner(state, executor, running)
                 leases = Leases(state, runner, self._boot, lambda: self._register(state))
+                schedule = Schedule(state, self._boot, shows=shows)
                 duties = {
                     "leases": leases.keep(),
                     "fence": leases.fence(),
-                    "commands": obey(state, runner, leases),
+                    "commands": obey(state, runner, leases, schedule),
+                    "schedule": schedule.keep(),
                     "reaper": look_after(state, Errands(state, executor, running).begin),
                     "end": self._end_runs(state, runner),
                     "shutdown": self._show_shutdown(state),
+                    "cron": look_after_entries(state),
                     "executor": self._end_if_broken(state, executor),
                 }
                 tasks = [group.create_task(duty, name=f"aiorq {name}") for name, duty in duties.items()]
-                await take_jobs(state, runner)
+                await take_jobs(state, runner, schedule=schedule)
                 if state.running:
                     waiting = "waiting for %d jobs to end; a second signal kills them and puts them back"
                     log.info(waiting, len(state.running))

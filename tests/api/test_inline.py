@@ -258,21 +258,20 @@ class TestTimeouts:
 
 class TestCallers:
     async def test_a_caller_who_is_cancelled(self, at_once: Queue, connection: Redis) -> None:
-        task = asyncio.create_task(
-            at_once.enqueue(here.sleep_async, 3600, job_id="the-job", on_failure=here.on_failure)
-        )
+        task = asyncio.create_task(at_once.enqueue(here.wait_for_ever, job_id="the-job", on_failure=here.on_failure))
 
-        async def runs() -> bool:
-            return await connection.hget("rq:job:the-job", "status") == b"started"
+        async def waits() -> bool:
+            await asyncio.sleep(0)
+            return here.calls == ["waits"]
 
-        await until(runs)
+        await until(waits)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         job = await Job.fetch("the-job", connection)
         assert job.is_failed
         assert await last_line(job) == "asyncio.exceptions.CancelledError"
-        assert here.calls == []
+        assert here.calls == ["waits"]
 
     async def test_an_interrupt(self, at_once: Queue, connection: Redis) -> None:
         with pytest.raises(KeyboardInterrupt):

@@ -16,22 +16,27 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import redis
 import rq
 from redis.asyncio import Redis
 
-from aiorq import Queue, connect
+from aiorq import Dependency, Queue, Retry, connect
 from aiorq.errors import AiorqError
 from aiorq.server import EmbeddedServer
 from tests.chaos import leak, rolling
 from tests.chaos.fleet import QUEUES, Fleet, Gone, until
 from tests.chaos.functions.effects import EFFECTS
 from tests.chaos.storm import Storm, answering, leftovers
-from tests.chaos.verdict import Recovery, Verdict, collect, is_settled, judge, read
+from tests.chaos.verdict import LIMIT, Recovery, Verdict, Wait, collect, is_settled, judge, read
 
+LIMITED, WAITED_FOR = 0.1, 0.15
+"""Shares of the jobs that have a rate limit, and for which another one waits."""
 FUNCTIONS = {"nap": 45, "nap_async": 20, "compute": 15, "fail": 8, "fail_once": 12}
 QUIET = 10.0
 """Seconds beyond a lease after which all must have ended once nothing is done to the workers any more."""
@@ -67,7 +72,9 @@ class Run:
         self.options = options
         self.random = random.Random(options.seed)
         self.job_ids: list[str] = []
+        self.waits: dict[str, Wait] = {}
         self.resent = 0
+        self.most_slots = 0
         self.began = time.monotonic()
 
     async def main(self) -> int:
@@ -83,13 +90,15 @@ class Run:
                     storm = Storm(server, client, options.lease, self.random)
                     fleet = Fleet(server, folder, options.workers, options.lease, storm.is_reachable)
                     try:
+                        watch = asyncio.create_task(self._watch_limit(client))
                         calm = await self._storm(server, producer, storm, fleet)
+                        watch.cancel()
                         ends = await collect(client, self.job_ids)
                         bad = await fleet.stop(20)
                     finally:
                         fleet.kill()
             left = leftovers(str(effects))
-            verdict = judge(self.job_ids, read(effects), ends, storm)
+            verdict = judge(self.job_ids, self.waits, read(effects), ends, storm)
             broken = self._report(verdict, storm, fleet, bad, left, calm, _complaints(folder))
             if broken or options.keep:
                 (folder / "blows").write_text("\n".join(map(str, storm.blows)) + "\n")
@@ -123,33 +132,52 @@ class Run:
             await asyncio.gather(*enqueueing)
         await storm.calm()
         quiet = time.monotonic()
-        while not await is_settled(storm.client, self.job_ids):
+        while not await is_settled(storm.client, self.job_ids, self.waits):
             if time.monotonic() - quiet > options.lease + QUIET:
                 break
             await asyncio.sleep(0.05)
         return time.monotonic() - quiet
 
+    async def _watch_limit(self, client: Any) -> None:
+        """See how many jobs ever have a slot of the rate limit at the same time."""
+        while True:
+            with suppress(redis.RedisError, OSError):
+                self.most_slots = max(self.most_slots, await client.zcard(f"rq:rl:{LIMIT.key}:allowed"))
+            await asyncio.sleep(0.01)
+
     async def _enqueue(self, share: int, producer: Redis, theirs: redis.Redis, storm: Storm) -> None:
+        """Enqueue jobs: some are RQ's, some share a rate limit, and for some another one waits."""
         for _ in range(share):
             job_id = f"job-{len(self.job_ids)}"
             self.job_ids.append(job_id)
             name = self.random.choices(list(FUNCTIONS), list(FUNCTIONS.values()))[0]
             queue, seconds = self.random.choice(QUEUES), self.random.uniform(0.005, 0.05)
-            while True:
-                try:
-                    if name == "fail_once":  # aiorq does not enqueue with retries yet, and must obey them
-                        await asyncio.to_thread(_enqueue_with_rq, theirs, queue, job_id, seconds)
-                    else:
-                        kept = {"result_ttl": 86_400, "failure_ttl": 86_400}
-                        await Queue(queue, connection=producer).enqueue(
-                            f"effects.{name}", job_id, seconds, job_id=job_id, **kept
-                        )
+            options: dict[str, Any] = {"retry": Retry(2)} if name == "fail_once" else {}
+            if self.random.random() < LIMITED:
+                options["rate_limit"] = LIMIT
+            if name == "fail_once" and self.random.random() < 0.5:
+                await self._insist(job_id, storm, partial(_enqueue_with_rq, theirs, queue, job_id, seconds))
+            else:
+                await self._insist(job_id, storm, partial(_enqueue, producer, queue, name, job_id, seconds, **options))
+            if self.random.random() < WAITED_FOR:
+                child = f"{job_id}-child"
+                self.waits[child] = Wait(job_id, self.random.random() < 0.5)
+                self.job_ids.append(child)
+                options = {"depends_on": Dependency(job_id, allow_failure=self.waits[child].lenient)}
+                queue = self.random.choice(QUEUES)
+                await self._insist(child, storm, partial(_enqueue, producer, queue, "nap", child, seconds, **options))
+
+    async def _insist(self, job_id: str, storm: Storm, enqueue: Callable[[], Awaitable[object]]) -> None:
+        """Enqueue a job as a program does that must."""
+        while True:
+            try:
+                await enqueue()
+                break
+            except (AiorqError, redis.RedisError, OSError):
+                self.resent += 1
+                await answering(storm.client)
+                if await storm.client.exists(f"rq:job:{job_id}"):
                     break
-                except (AiorqError, redis.RedisError, OSError):
-                    self.resent += 1
-                    await answering(storm.client)
-                    if await storm.client.exists(f"rq:job:{job_id}"):
-                        break
 
     def _report(
         self,
@@ -171,7 +199,7 @@ class Run:
         )
         print(f"blows: {blows}")
         print(f"workers started: {fleet.started}; enqueues repeated by the program: {self.resent}")
-        print(f"jobs: {outcomes}")
+        print(f"jobs: {outcomes}; {len(self.waits)} of them waited for others")
         print()
         worker_limit = 20.0 if options.lease >= 15 else options.lease + 3.0
         rows: list[tuple[str, str, str, bool]] = [
@@ -180,6 +208,14 @@ class Run:
             _count("stuck", verdict.stuck),
             _count("finished without having run", verdict.not_run),
             _count("status and place differ", verdict.askew),
+            _count("run before what they waited for had ended", verdict.early),
+            _count("slots and dependents left behind", verdict.left),
+            (
+                "slots of the rate limit, at most",
+                str(self.most_slots),
+                str(LIMIT.concurrency),
+                self.most_slots > LIMIT.concurrency,
+            ),
             _count("workers gone by themselves", fleet.gone),
             _count("workers that did not end well at SIGTERM", bad),
             _count("processes left behind", left),
@@ -229,8 +265,14 @@ def _complaints(folder: Path) -> list[str]:
     return found
 
 
-def _enqueue_with_rq(client: redis.Redis, queue: str, job_id: str, seconds: float) -> None:
-    rq.Queue(queue, connection=client).enqueue(
+async def _enqueue(producer: Redis, queue: str, name: str, job_id: str, seconds: float, **options: Any) -> None:
+    options |= {"job_id": job_id, "result_ttl": 86_400, "failure_ttl": 86_400}
+    await Queue(queue, connection=producer).enqueue(f"effects.{name}", job_id, seconds, **options)
+
+
+async def _enqueue_with_rq(client: redis.Redis, queue: str, job_id: str, seconds: float) -> None:
+    await asyncio.to_thread(
+        rq.Queue(queue, connection=client).enqueue,
         "effects.fail_once",
         job_id,
         seconds,

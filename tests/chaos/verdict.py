@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from aiorq import Job
+from aiorq import Job, RateLimit
 from aiorq.result import ResultType
 from tests.chaos.fleet import QUEUES
 from tests.chaos.storm import Blow, Storm
 
 PLACES = ("wip", "scheduled", "deferred", "finished", "failed", "canceled")
 FINAL = ("finished", "failed", "canceled")
+LIMIT = RateLimit("chaos", 2)
+"""The rate limit of some jobs."""
+_CLOCK = 0.002  # seconds by which an outcome's date, in whole milliseconds, may differ
 
 
 class Trace(NamedTuple):
@@ -46,14 +49,34 @@ class Ends:
     statuses: dict[str, str] = field(default_factory=dict)
     outcomes: dict[str, list[tuple[ResultType, float, str]]] = field(default_factory=dict)
     """Job -> its outcomes: type, when (seconds since 1970), traceback."""
+    slots: list[str] = field(default_factory=list)
+    """The jobs that have a slot of the rate limit."""
+    parts: list[str] = field(default_factory=list)
+    """Dependents of ended jobs that nobody has looked at yet."""
 
 
-async def is_settled(client: Any, job_ids: Sequence[str]) -> bool:
-    """Whether every job has ended. Looking at the places instead would miss a job on its way from one to another."""
+class Wait(NamedTuple):
+    """What a job waits for."""
+
+    parent: str
+    lenient: bool
+    """Whether the parent may fail."""
+
+
+async def is_settled(client: Any, job_ids: Sequence[str], waits: Mapping[str, Wait]) -> bool:
+    """Whether every job has ended, or waits for one that failed.
+
+    Looking at the places instead would miss a job on its way from one to another.
+    """
     pipeline = client.pipeline(transaction=False)
     for job_id in job_ids:
         pipeline.hget(f"rq:job:{job_id}", "status")
-    return all(status is not None and status.decode() in FINAL for status in await pipeline.execute())
+    statuses = dict(zip(job_ids, await pipeline.execute(), strict=True))
+    return all(
+        status is not None
+        and (status.decode() in FINAL or (status == b"deferred" and statuses[waits[job_id].parent] == b"failed"))
+        for job_id, status in statuses.items()
+    )
 
 
 async def collect(client: Any, job_ids: Sequence[str]) -> Ends:
@@ -65,6 +88,10 @@ async def collect(client: Any, job_ids: Sequence[str]) -> Ends:
         for place in PLACES:
             for member in await client.zrange(f"rq:{place}:{queue}", 0, -1):
                 ends.places[member.decode().partition(":")[0]].append(f"{place} {queue}")
+    for member in await client.zrange(f"rq:rl:{LIMIT.key}:rate_limited", 0, -1):
+        ends.places[member.decode()].append("rate_limited")
+    ends.slots = [member.decode() for member in await client.zrange(f"rq:rl:{LIMIT.key}:allowed", 0, -1)]
+    ends.parts = [part.decode() for part in await client.hkeys("rq:aiorq:parents")]
     async for key in client.scan_iter("rq:aiorq:inbox:*"):
         for listed in await client.lrange(key, 0, -1):
             ends.places[listed.decode()].append("inbox")
@@ -106,6 +133,10 @@ class Verdict:
     """Jobs that are said to have finished and did not."""
     askew: list[str]
     """Jobs whose status is not that of the place that lists them."""
+    early: list[str]
+    """Jobs that ran before the one that they waited for had ended as they asked."""
+    left: list[str]
+    """Slots of the rate limit, and dependents, that are left behind."""
     reruns: int
     allowed: int
     after_worker: Recovery
@@ -113,7 +144,9 @@ class Verdict:
     after_outage: Recovery
 
 
-def judge(job_ids: Sequence[str], traces: Sequence[Trace], ends: Ends, storm: Storm) -> Verdict:
+def judge(
+    job_ids: Sequence[str], waits: Mapping[str, Wait], traces: Sequence[Trace], ends: Ends, storm: Storm
+) -> Verdict:
     """Hold what is found against what was promised."""
     history: dict[str, list[Trace]] = defaultdict(list)
     for trace in traces:
@@ -123,11 +156,21 @@ def judge(job_ids: Sequence[str], traces: Sequence[Trace], ends: Ends, storm: St
     }
     ran = {trace.job_id for trace in traces if trace.word == "end"}
     final = {job_id: [place for place in ends.places[job_id] if place.startswith(FINAL)] for job_id in job_ids}
+    in_vain = {job_id for job_id, wait in waits.items() if not wait.lenient and wait.parent not in finished}
     return Verdict(
-        outcomes=Counter(_describe(ends.outcomes[job_id]) for job_id in job_ids),
+        outcomes=Counter(
+            "left waiting" if job_id in in_vain and not ends.outcomes[job_id] else _describe(ends.outcomes[job_id])
+            for job_id in job_ids
+        ),
         lost=[job_id for job_id in job_ids if not ends.outcomes[job_id] and not ends.places[job_id]],
         twice=[job_id for job_id in job_ids if len(ends.outcomes[job_id]) > 1 or len(ends.places[job_id]) > 1],
-        stuck=[job_id for job_id in job_ids if ends.places[job_id] and not final[job_id]],
+        stuck=[
+            job_id
+            for job_id in job_ids
+            if ends.places[job_id]
+            and not final[job_id]
+            and not (job_id in in_vain and ends.statuses[job_id] == "deferred")
+        ],
         not_run=sorted(finished - ran),
         askew=[
             job_id
@@ -135,12 +178,24 @@ def judge(job_ids: Sequence[str], traces: Sequence[Trace], ends: Ends, storm: St
             if [place.partition(" ")[0] for place in final[job_id]] != [ends.statuses[job_id]]
             and ends.places[job_id] == final[job_id]
         ],
+        early=[
+            job_id
+            for job_id, wait in waits.items()
+            if job_id in history
+            and (job_id in in_vain or history[job_id][0].moment < _ended(ends.outcomes[wait.parent]) - _CLOCK)
+        ],
+        left=[*ends.slots, *ends.parts],
         reruns=sum(_reruns(lines) for lines in history.values()),
         allowed=sum(len(blow.in_flight) for blow in storm.blows),
         after_worker=_after_workers(storm, history, ends),
         after_horse=_after_horses(storm, traces, history, ends),
         after_outage=_after_outages(storm, traces),
     )
+
+
+def _ended(outcomes: Sequence[tuple[ResultType, float, str]]) -> float:
+    """When a job came to its end; never, where that is not known."""
+    return outcomes[-1][1] if outcomes else float("inf")
 
 
 def _describe(outcomes: Sequence[tuple[ResultType, float, str]]) -> str:

@@ -761,6 +761,7 @@ async def rate_limit_used_up(here: Here) -> Play:
     await here.put("one", rate_limit=limit)
     await here.put("two", rate_limit=limit)
     yield RUN
+    await done(here.library.limit(here.id("limit")).cleanup())
 
 
 @scenario
@@ -1149,8 +1150,10 @@ async def registered(here: Here) -> None:
     queue, job = here.queue(), await here.put("job")
     await done(queue.finished_job_registry.add(job, 300))
     await done(queue.failed_job_registry.add(job, 900))
-    await done(queue.deferred_job_registry.add(job))
-    await done(queue.canceled_job_registry.add(job))
+    await done(queue.deferred_job_registry.add(await here.put("child", depends_on=job)))
+    canceled = await here.put("canceled", failure_ttl=900)
+    await done(canceled.cancel())
+    await done(queue.canceled_job_registry.add(canceled))
 
 
 @scenario

@@ -18,7 +18,6 @@ import rq
 import rq.group
 import rq.job
 import rq.rate_limit
-import rq.registry
 from redis.asyncio import Redis
 
 from aiorq import Job, Queue, Worker
@@ -26,7 +25,7 @@ from aiorq.callback import Callback
 from aiorq.dependency import Dependency
 from aiorq.group import Group
 from aiorq.rate_limit import RateLimit
-from aiorq.registry import clean_registries
+from aiorq.registry import RateLimitRegistry
 from aiorq.retry import Repeat, Retry
 from aiorq.webhook import Webhook
 from tests.interop.conftest import Command, Side
@@ -74,8 +73,8 @@ class Library(ABC):
         """A transaction of the caller's."""
 
     @abstractmethod
-    async def clean(self) -> None:
-        """What maintenance does about rate limits from time to time."""
+    def limit(self, key: str) -> Any:
+        """The registries of a rate limit."""
 
     @abstractmethod
     async def work(self, queues: list[str]) -> None:
@@ -110,8 +109,8 @@ class Theirs(Library):
     def pipeline(self) -> Any:
         return self.side.client.pipeline()
 
-    async def clean(self) -> None:
-        rq.registry.clean_registries(self.queue("cleaned"))
+    def limit(self, key: str) -> Any:
+        return rq.rate_limit.RateLimitRegistry(key, self.side.client)
 
     async def work(self, queues: list[str]) -> None:
         await Command("rq.cli", self.side.url, self.path).work("--name", WORKER, "--quiet", "--with-scheduler", *queues)
@@ -149,8 +148,8 @@ class Ours(Library):
     def pipeline(self) -> Any:
         return self.connection.pipeline()
 
-    async def clean(self) -> None:
-        await clean_registries(self.queue("cleaned"))
+    def limit(self, key: str) -> Any:
+        return RateLimitRegistry(key, self.connection, prefix=self.side.prefix)
 
     async def work(self, queues: list[str]) -> None:
         worker = Worker(
@@ -229,4 +228,3 @@ async def play_all(library: Library, scenarios: dict[str, Scenario]) -> None:
                 queues += [f"{name}_{role}" if role else name for role in ["", *roles.split()]]
         if queues:
             await library.work(queues)
-    await library.clean()

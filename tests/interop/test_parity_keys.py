@@ -38,6 +38,12 @@ CANCEL = (
     "in RQ a running job that is canceled goes on and ends finished, in two registries; in aiorq its process is "
     "killed, and the job is canceled, in one registry"
 )
+REFUSED = "in RQ a worker overwrites what became of a job that was taken from it; in aiorq it is refused by the token"
+REPLACED = (
+    "in RQ the same explicit job id enqueued twice is in two places; in aiorq a queued, deferred or scheduled job of "
+    "that id is replaced, one entry"
+)
+CIRCLE = "RQ accepts self-dependency and cycles; aiorq raises a ValueError at enqueue"
 INTERVALS = (
     "RQ aligns the retry intervals of a job that raises to the end of the list; aiorq to the start, the last repeats"
 )
@@ -68,6 +74,7 @@ ALLOWED: list[Allowed] = [
         Allowed(f"rq:results:{name} | (ttl)", YEAR, EVERY_KEY)
         for name in (
             "at-once-with-*",
+            "asked-again-for-the-front_*",
             "asked-again-with-retries_job",
             "canceled-after-the-end_*",
             "group-run_two",
@@ -104,6 +111,7 @@ ALLOWED: list[Allowed] = [
         )
     ),
     Allowed("rq:job:canceled-queued_job | (ttl)", 900.0, EVERY_KEY),
+    Allowed("rq:job:registered_canceled | (ttl)", 900.0, EVERY_KEY),
     Allowed("rq:job::canceled-*_child:dependencies | (ttl)", YEAR, EVERY_KEY),
     # Keys that belong to no job (any more).
     Allowed("rq:job::emptied-of-a-child_child:dependencies | *", None, EVERY_KEY),
@@ -130,6 +138,20 @@ ALLOWED: list[Allowed] = [
     Allowed("rq:job:canceled-running_job | ended_at", "", CANCEL),
     Allowed("rq:finished:canceled-running | *", None, CANCEL),
     Allowed("rq:results:canceled-running_job | *", None, CANCEL),
+    Allowed("rq:finished:deleted-running | *", None, REFUSED),
+    Allowed("rq:job:deleted-running_job | *", None, REFUSED),
+    Allowed("rq:results:deleted-running_job | *", None, REFUSED),
+    # Ids that are enqueued again, and circles.
+    Allowed("rq:deferred:enqueued-again-while-it-waits | *", None, REPLACED),
+    Allowed("rq:scheduled:enqueued-again-while-it-waits | *", None, REPLACED),
+    Allowed("rq:job::enqueued-again-while-it-waits_deferred:dependencies | *", None, REPLACED),
+    Allowed("rq:job:enqueued-again-while-it-waits_deferred | dependency_id*", None, REPLACED),
+    Allowed("rq:job:waiting-for-itself_job | *", None, CIRCLE),
+    Allowed("rq:queue:waiting-for-itself | (items)", ["waiting-for-itself_other"], CIRCLE),
+    Allowed("rq:job::waiting-in-a-circle_one:dependencies | (members)", ["waiting-in-a-circle_parent"], CIRCLE),
+    Allowed("rq:job:waiting-in-a-circle_one | dependency_id", "waiting-in-a-circle_parent", CIRCLE),
+    Allowed("rq:job:waiting-in-a-circle_one | dependency_ids", ["waiting-in-a-circle_parent"], CIRCLE),
+    Allowed("rq:job:waiting-in-a-circle_two:dependents | *", None, CIRCLE),
     # Retries.
     Allowed(
         "rq:scheduled:retried-by-a-list-that-is-too-long | retried-by-a-list-that-is-too-long_job", 300.0, INTERVALS

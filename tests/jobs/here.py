@@ -65,8 +65,8 @@ async def time_out_itself() -> None:
         await asyncio.sleep(3600)
 
 
-async def wait(started: asyncio.Event) -> None:
-    started.set()
+async def wait_for_ever() -> None:
+    calls.append("waits")
     await asyncio.Event().wait()
 
 
@@ -86,6 +86,19 @@ async def leave_note(key: str, value: Any) -> None:
     assert job is not None
     job.meta[key] = value
     await job.save_meta()
+
+
+def leave_notes() -> None:
+    """Use the job from two event loops, one after the other."""
+
+    async def leave(key: str) -> None:
+        await leave_note(key, True)
+        job = aiorq.get_current_job()
+        assert job is not None
+        await job.connection.aclose()
+
+    for key in ("first", "second"):
+        asyncio.run(leave(key))
 
 
 def on_success(job: Any, connection: Any, result: Any) -> None:

@@ -98,6 +98,9 @@ class Clients(Ground):
         self.canceled.discard(new.id)
         self.history.come.add(new.id)
         self.history.lives[new.id] = Life(retries, earliest=at or 0.0)
+        if new.limit is not None:
+            limit, concurrency = new.limit
+            self.history.slots[limit] = max(self.history.slots.get(limit, 0), concurrency)
         if self.model.jobs[new.id].status == "started":
             run = Run(new.queue, new.id, new.run_token)
             self.history.tokens.add(run.token)

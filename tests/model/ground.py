@@ -168,7 +168,7 @@ class Ground(RuleBasedStateMachine):
         return answer
 
     def follow(self, made: Call) -> None:
-        """Redis chooses at random whom of those that were set apart it looks at."""
+        """Which of those that were set apart the script looks at is up to it."""
         part = str(made.args[0])
         key = f"{PREFIX}:aiorq:parting:{part}".encode()
         before, after = (set(raw[key][2]) if key in raw else set() for raw in (made.before, made.after))

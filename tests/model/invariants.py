@@ -88,7 +88,7 @@ class History:
     excused: set[str] = field(default_factory=set)
     """Parents that were met without being seen so: canceled as if they had finished, or repeated at once."""
     slots: dict[str, int] = field(default_factory=dict)
-    """The greatest concurrency that a rate limit ever had."""
+    """The greatest concurrency that a job ever asked for of a rate limit."""
     let_go: set[str] = field(default_factory=set)
     """Who was let go in this step."""
 
@@ -290,7 +290,6 @@ def _check_limits(seen: Picture, jobs: Jobs, history: History) -> None:
         limit, _, side = rest.partition(":")
         assert limit in names, f"I15: nobody knows of {key}"
         if not side:
-            history.slots[limit] = max(history.slots.get(limit, 0), int(members["concurrency"]))
             held, waiting = (seen.get(f"{key}:{part}", ({}, None))[0] for part in ("allowed", "rate_limited"))
             assert len(held) <= history.slots[limit], f"I14: {sorted(held)} hold slots of {limit}"
             if len(held) < int(members["concurrency"]):

@@ -11,9 +11,9 @@ from hypothesis.stateful import precondition
 from aiorq.errors import WorkerExistsError
 from aiorq.store import queues, runs, workers
 from tests.model.clients import forged as a_forgery
-from tests.model.ground import KEPT, LEASE, PICKS, QUEUES, WORKER_TTL, Server, Tally, step
+from tests.model.ground import IDS, KEPT, LEASE, PICKS, QUEUES, WORKER_TTL, Server, Tally, step
 from tests.model.model import YEAR, Entry
-from tests.model.shapes import LIMITED, MORTAL, SHAPE_NUMBERS, SHAPES
+from tests.model.shapes import GROUPED, LIMITED, MORTAL, SHAPE_NUMBERS, SHAPES
 from tests.model.sight import PREFIX
 from tests.model.upkeep import MEANWHILE, Upkeep
 
@@ -23,7 +23,7 @@ _ENDS: Final = ("finish", "fail", "retry", "stop", "release", "begin", "renew")
 _CLOCK: Final = (1, 5, LEASE, LEASE + 1, 20, 61, 80, 600, 90_000, YEAR + 1, -3600)
 _SUFFERINGS: Final = (
     *("lost twice", "tried again", "begun late", "listed twice", "listed and limited", "handed over and requeued"),
-    *("asks again", "repeats"),
+    *("asks again", "repeats", "over its time"),
 )
 _PARENT_ENDS: Final = ("finish", "fail", "gone", "stop", "ask", "cancel", "delete", "empty", "lose", "expire")
 
@@ -34,6 +34,9 @@ class Machine(Upkeep):
         """What happens to a job only after much else did."""
         if what == "handed over and requeued":
             self.be_listed_elsewhere(number)
+            return
+        if what == "over its time":
+            self.be_over(number)
             return
         job_id = "j0" if what.startswith("listed") else ""
         if job_id:
@@ -78,6 +81,19 @@ class Machine(Upkeep):
                     continue
                 self.look(number, LEASE + 1, 0, requeue_lost=False)
                 self.deal_late(meanwhile, requeue_lost=False)
+
+    def be_over(self, number: int) -> None:
+        """The time of jobs is over that hold slots and are in a group, and one takes an id again."""
+        for job_id in (IDS[number % len(IDS)], ""):
+            self.send([self.make(job_id, "b", GROUPED)], together=False)
+            self.check()
+        self.pass_time(SHAPES[GROUPED].fields["ttl"])
+        self.check()
+        self.clean_group("h")
+        self.check()
+        self.send([self.make(IDS[number % len(IDS)], "b", GROUPED)], together=False)
+        self.check()
+        self.clean_limit("k")
 
     def take_all(self, number: int) -> list[runs.Run]:
         self.check()

@@ -296,7 +296,7 @@ class Model(Shelf):
         return enqueued
 
     def enqueue_dependents(self, part: str, popped: set[str], first: Sequence[str]) -> tuple[bool, list[str]]:
-        """`popped` are those that Redis took at random, `first` those of them that it enqueued.
+        """`popped` are those that the script took, `first` those of them that it enqueued.
 
         Returns whether some are left, and who is enqueued.
         """
@@ -348,7 +348,7 @@ class Model(Shelf):
     def leave_failed(self, job_id: str, token: str, status: str, number: str, ttl: int) -> None:
         """The run is off the books, and the job is not tried again."""
         job = self.jobs[job_id]
-        job.status = status
+        job.status, job.ended = status, True
         self.release_slot(job_id)
         if job.repeat_intervals is not None:
             self.at(f"finished:{job.queue}", dict).pop(job_id, None)
@@ -502,8 +502,8 @@ class Model(Shelf):
         self.idle(worker)
         if not job.repeats or interval:
             self.release_slot(job_id)
-        job.status = "finished"
-        self.end_parent(job_id, "finished")
+        job.status, job.ended = "finished", True
+        self.end_parent(job_id, "gone" if ttl == 0 and not job.repeats else "finished")
         if ttl == 0 or job.repeats:
             self.remember(token, "finished")
         if ttl == 0 and not job.repeats:
@@ -528,6 +528,7 @@ class Model(Shelf):
         self.end_run(token, worker, place or "failed")
         self.idle(worker)
         if place is not None:
+            self.jobs[job_id].ended = True
             self.remember(token, place)
             self.note_attempt(job_id, token, "failed")
             return place
@@ -545,7 +546,8 @@ class Model(Shelf):
             self.enter(job_id, "failed", ttl)
             place = "failed"
         else:
-            place = self.place_again(job_id, intervals[min(tried, len(intervals) - 1)], first=first)
+            interval = intervals[min(tried, len(intervals) - 1)]
+            place = self.place_again(job_id, interval, first=first or job.first_on_retry)
         self.end_run(token, worker, place)
         self.idle(worker)
         self.remember(token, place)
@@ -554,7 +556,8 @@ class Model(Shelf):
             return place
         self.record_result(job_id, token, "4", ttl or YEAR)
         self.wait(job_id)
-        job.tried, job.attempts = tried + 1, (job.attempts or 0) + 1
+        job.tried, job.attempts, job.ended = tried + 1, (job.attempts or 0) + 1, True
+        job.first_on_retry |= first
         return place
 
     def stop(self, worker: str, token: str, ttl: int) -> None:
@@ -605,7 +608,7 @@ class Model(Shelf):
             job.first = first
         self.place_job(job_id, first=first, at=None)
         del self.at(f"{kind}:{job.queue}", dict)[job_id]
-        job.losses, job.requeued = None, True
+        job.losses, job.requeued, job.ended = None, True, False
         self.forget_attempts(job_id)
         self.drop(f"aiorq:waits:{job_id}")
         self.keep_job(job_id, -1 if job.waits is None else job.waits)
@@ -711,6 +714,7 @@ class Model(Shelf):
             self.enter(job_id, "failed", ttl)
         self.end_run(token, worker, place or "failed")
         if place is not None:
+            job.ended = True
             self.note_attempt(job_id, token, "lost")
             return "retried"
         self.leave_failed(job_id, token, "failed", "2", ttl)
@@ -724,9 +728,9 @@ class Model(Shelf):
             return "early"
         del scheduled[job_id]
         job = self.jobs.get(job_id)
-        if job is None or job.status != "scheduled":
+        if job is None or job.status != "scheduled" or job.queue != queue:
             return "dropped"
-        self.place_job(job_id, first=bool(job.first), at=None)
+        self.place_job(job_id, first=bool(job.first) or (job.first_on_retry and job.ended), at=None)
         self.wait(job_id)
         return job.status
 
@@ -746,7 +750,7 @@ class Model(Shelf):
             elif kind == "canceled":
                 leaves = self.moment - score > YEAR and (job.status != "canceled" or job.expires is not None)
             else:
-                leaves = kind == "deferred" and self.let_go(job_id, "", "gone") == "enqueued"
+                leaves = kind == "deferred" and self.let_go(job_id, "", "gone") != "waits"
             if leaves:
                 entries.pop(job_id, None)
                 left += 1

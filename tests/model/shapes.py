@@ -60,7 +60,7 @@ SHAPES: Final[Sequence[Shape]] = (
     _shape(retries_left=2, retry_on=[RAISED]),
     _shape(retries_left=1, never_retry=[RAISED], failure_ttl=0),
     _shape(limit=("k", 1)),
-    _shape(limit=("k", 2), group="h"),
+    _shape(limit=("k", 2), group="h", ttl=20),
     _shape(limit=("k", 1), ttl=20, failure_ttl=0),
     _shape(limit=("m", 1), retries_left=1),
     _shape(limit=("m", 1), retries_left=2, retry_intervals=[5], enqueue_at_front=True, on_lost="requeue"),
@@ -77,6 +77,8 @@ SHAPES: Final[Sequence[Shape]] = (
 )
 MORTAL: Final = 1
 """The one of them that waits for 20 seconds."""
+GROUPED: Final = 15
+"""One with a group and a rate limit that waits for 20 seconds."""
 LIMITED: Final = 17
 """One with a rate limit that lets one job through."""
 SHAPE_NUMBERS: Final = st.integers(0, len(SHAPES) - 1)

@@ -85,6 +85,8 @@ class Job:
     tried: int | None = None
     attempts: int | None = None
     requeued: bool = False
+    ended: bool = False
+    """Whether a run of it has ended, since it was enqueued or requeued."""
     listed: bool = True
     status: str = "queued"
     worker: str = ""

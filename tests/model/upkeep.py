@@ -140,12 +140,16 @@ class Upkeep(Workers):
         found = jobs_of(self.seen)
         for job_id in self.seen.get(f"deferred:{queue}", ((), None))[0]:
             assert job_id in found, f"I2: {job_id} is gone and deferred"
+            assert found[job_id][0].status == "deferred", f"I2: {job_id} is not deferred"
             parents = self.seen.get(f"job::{job_id}:dependencies", ((), None))[0]
             unmet = [parent for parent in parents if parent in found and found[parent][0].status != "finished"]
             assert unmet, f"I10: {job_id} waits for nothing, and no sweep finds it"
 
     @step(limit=st.sampled_from(("k", "m")))
     def sweep_limit(self, limit: str) -> None:
+        self.clean_limit(limit)
+
+    def clean_limit(self, limit: str) -> None:
         predicted = self.model.sweep_limit(limit)
         self.expect("sweep_limit", self.ask("sweep_limit", limits.clean(self.store, limit)), predicted)
         self.check()
@@ -156,5 +160,8 @@ class Upkeep(Workers):
 
     @step(group=st.sampled_from(("g", "h")))
     def sweep_group(self, group: str) -> None:
+        self.clean_group(group)
+
+    def clean_group(self, group: str) -> None:
         predicted = self.model.sweep_group(group)
         self.expect("sweep_group", self.ask("sweep_group", groups.clean(self.store, group)), predicted)

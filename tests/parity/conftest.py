@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -19,9 +18,7 @@ from tests.execution.processes import LIMIT
 from tests.worker.conftest import log, monitor, run_script, working  # noqa: F401 - fixtures
 from tests.worker.test_webhooks import listener  # noqa: F401 - a fixture
 
-FUNCTIONS = str(Path(__file__).parent / "functions")
 WAITING = str(Path(__file__).parents[1] / "execution" / "functions")
-sys.path.insert(0, FUNCTIONS)  # for jobs that run in the tests' own process
 
 MakeWorker: TypeAlias = Callable[..., Worker]
 Work: TypeAlias = Callable[..., Awaitable[bool]]
@@ -47,7 +44,7 @@ def make_worker(connection: Redis, jobs_path: str) -> MakeWorker:
 
     def make(*args: Any, kind: type[Worker] = Worker, **options: Any) -> Worker:
         options.setdefault("connection", connection)
-        return kind(*args, path=(jobs_path, FUNCTIONS, WAITING), **options)
+        return kind(*args, path=(jobs_path, WAITING), **options)
 
     return make
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import json
 from collections.abc import Callable
@@ -19,7 +18,7 @@ import rq.group
 import rq.job
 from redis.asyncio import Redis
 
-from aiorq import Callback, Dependency, Group, Job, JobStatus, Queue, RateLimit, Repeat, Result, Retry, Webhook, Worker
+from aiorq import Callback, Dependency, Group, Job, JobStatus, Queue, RateLimit, Repeat, Result, Retry, Webhook
 from aiorq.decorators import job as job_decorator
 from aiorq.errors import NoSuchGroupError
 from aiorq.registry import RateLimitRegistry
@@ -28,6 +27,7 @@ from aiorq.store.base import store_of
 from tests.execution.processes import Fifo
 from tests.parity.conftest import MakeWorker, Start, Work, lines
 from tests.parity.signatures import assert_taken_alike
+from tests.scripts.conftest import begin
 from tests.worker.conftest import Log
 from tests.worker.test_webhooks import Listener
 
@@ -64,10 +64,10 @@ async def test_retry(queue: Queue, connection: Any, work: Work) -> None:
     assert_taken_alike(Retry, rq.Retry)
     for bad in ((0,), (-1,), (1, -1), (1, [1, -1])):
         assert_refused(bad, Retry, rq.Retry)
-    for given in ((3,), (3, 60), (3, [1, 2]), (3, iter((1, 2)))):
-        ours = Retry(*given, enqueue_at_front=True)  # type: ignore[arg-type]
-        assert (ours.max, ours.enqueue_at_front) == (3, True)
-        assert ours.intervals == ([0] if len(given) == 1 else [60] if given[1] == 60 else [1, 2])
+    many: list[tuple[Any, list[int]]] = [(0, [0]), (60, [60]), ([1, 2], [1, 2]), (iter((1, 2)), [1, 2])]
+    for interval, intervals in many:
+        retry = Retry(3, interval, True)
+        assert (retry.max, retry.intervals, retry.enqueue_at_front) == (3, intervals, True)
 
     async def make() -> Job[Any]:
         return await queue.enqueue("jobs.fail", retry=Retry(5, [10, 30, 60]))
@@ -122,8 +122,9 @@ async def test_callback(
 ) -> None:
     """2.6, box 3: what is called when a job has ended, with what, and what becomes of it if that raises."""
     assert_taken_alike(Callback, rq.Callback)
+    given: Any
     for given in ((jobs.nothing,), ("jobs.nothing", 5), (jobs.nothing, "2m"), (len,)):
-        ours, theirs = Callback(*given), rq.Callback(*given)  # type: ignore[arg-type]
+        ours, theirs = Callback(*given), rq.Callback(*given)
         assert (ours.timeout, ours.func) == (theirs.timeout, theirs.func)
         assert ours.name == (theirs.name if isinstance(given[0], str) else ours.name)
     for bad in ((5,), (jobs.Greeter,), (jobs.Greeter(),)):
@@ -152,7 +153,7 @@ async def test_callback(
     abandoned = await Queue("idle", connection).enqueue("chores.succeed", on_failure=chores.on_failure)
     store = store_of(connection)
     [claimed] = await runs.claim(store, "gone", ["idle"], 1, 15) or []
-    assert await runs.begin(store, "gone", [claimed.run])
+    assert await begin(store, "gone", claimed.run)
     await connection.zadd("rq:wip:idle", {f"{claimed.run.job_id}:{claimed.run.token}": 1})
     await start(concurrency=2)
     await told.pids(2)
@@ -172,6 +173,8 @@ async def test_dependency(queue: Queue, connection: Redis, work: Work, client: r
     assert_taken_alike(Dependency, rq.job.Dependency)
     a, b = await queue.enqueue("jobs.fail", job_id="a"), await queue.enqueue("jobs.nothing", job_id="b")
     theirs = rq.job.Job.fetch("a", client)
+    ours: Any
+    his: Any
     for ours, his in ((a, theirs), ("a", "a"), ([a, "b"], [theirs, "b"]), (("a",), ("a",))):
         assert len(list(Dependency(ours).dependencies)) == len(list(rq.job.Dependency(his).dependencies))
     for bad in (([],), (5,), ([5],)):

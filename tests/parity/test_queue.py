@@ -12,6 +12,7 @@ import jobs
 import pytest
 import redis
 import rq
+import rq.exceptions
 from redis.asyncio import Redis
 
 from aiorq import Job, JobStatus, Queue, RateLimit, Repeat, Result, Retry, Webhook
@@ -65,13 +66,14 @@ async def test_constructor(connection: Redis, client: redis.Redis) -> None:
     assert (await queue.count(), len(theirs)) == (0, 0)
     await queue.enqueue("jobs.nothing")
     assert (await queue.count(), len(theirs)) == (1, 1)
-    for kind, one in ((Queue, connection), (rq.Queue, client)):
-        a, b = kind("a", connection=one), kind("b", connection=one)  # type: ignore[operator]
-        assert a == kind("a", connection=one)  # type: ignore[operator]
+    sides: list[Any] = [(Queue, connection), (rq.Queue, client)]
+    for kind, one in sides:
+        a, b = kind("a", connection=one), kind("b", connection=one)
+        assert a == kind("a", connection=one)
         assert a < b
         assert a <= b
         assert sorted([b, a]) == [a, b]
-        assert len({a, b, kind("a", connection=one)}) == 2  # type: ignore[operator]
+        assert len({a, b, kind("a", connection=one)}) == 2
         assert hash(a) == hash("a")
         with pytest.raises(TypeError):
             assert a == "a"
@@ -175,7 +177,8 @@ async def test_entries(queue: Queue, connection: Any, rq_queue: rq.Queue) -> Non
     assert await queue.fetch_job("gone") is None
     assert "gone" not in await queue.get_job_ids()
     await Queue("other", connection).enqueue("jobs.nothing", job_id="elsewhere")
-    assert await queue.fetch_job("elsewhere") is rq_queue.fetch_job("elsewhere") is None
+    assert await queue.fetch_job("elsewhere") is None
+    assert rq_queue.fetch_job("elsewhere") is None
     assert await queue.remove("2") == 1
     assert await queue.get_job_ids() == ["0", "1", "3", "4", "2"]
     assert await queue.remove(Job("7")) == 0
@@ -214,7 +217,7 @@ async def test_enqueue(queue: Queue, client: redis.Redis, connection: Redis) -> 
         "job_timeout description result_ttl ttl failure_ttl depends_on job_id at_front meta retry repeat on_success "
         "on_failure on_stopped rate_limit webhooks unique"
     )
-    assert RESERVED >= set(keywords.split())
+    assert set(keywords.split()) <= RESERVED
     given: dict[str, Any] = {
         "job_timeout": 7,
         "description": "it",
@@ -242,7 +245,8 @@ async def test_enqueue(queue: Queue, client: redis.Redis, connection: Redis) -> 
         *(4, [5]),
     )
     assert (stored.meta, stored.webhooks[0].url) == ({"b": 1}, "http://localhost/")
-    assert stored.success_callback is stored.failure_callback is stored.stopped_callback is jobs.nothing
+    for callback in (stored.success_callback, stored.failure_callback, stored.stopped_callback):
+        assert callback is jobs.nothing
     child = await queue.enqueue("jobs.echo", depends_on=job, rate_limit=RateLimit("r", 1))
     assert (child.dependency_ids, child.rate_limit_key, child.kwargs) == (["a"], "r", {})
     async with connection.pipeline() as pipeline:
@@ -260,9 +264,10 @@ async def test_enqueue(queue: Queue, client: redis.Redis, connection: Redis) -> 
     def function() -> None: ...
 
     function.__module__ = "__main__"
-    for enqueue in (queue.enqueue, rq.Queue(connection=client).enqueue):
+    enqueues: list[Any] = [queue.enqueue, rq.Queue(connection=client).enqueue]
+    for enqueue in enqueues:
         with pytest.raises(ValueError, match="__main__"):
-            _ = await enqueue(function)  # type: ignore[misc, operator]
+            _ = await enqueue(function)
 
 
 async def test_enqueue_call(queue: Queue) -> None:

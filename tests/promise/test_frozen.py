@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from aiorq import JobStatus, Queue
+from aiorq import JobStatus, Queue, RateLimit, Retry
 from aiorq.store import runs
 from aiorq.worker.options import WorkerOptions
 from aiorq.worker.reap import _Reaper
@@ -35,6 +35,35 @@ async def test_its_horse_is_killed(queue: Queue, launch: Launch, told: Fifo, tmp
     assert await stored(queue, job.id) == before
     assert frozen.count(job.id) == 2  # its start and its end
     assert await job.get_status() == JobStatus.FINISHED
+    second.close()
+
+
+async def test_what_waits_for_its_job_runs_once(queue: Queue, launch: Launch, told: Fifo, tmp_path: Path) -> None:
+    """The job is tried again elsewhere, and the end of that run is the one that counts."""
+    lines = tmp_path / "lines"
+    frozen = await launch("frozen", "--lease", "3")
+    job = await queue.enqueue(
+        "faults.hang_once", told.path, str(tmp_path / "marker"), retry=Retry(1), rate_limit=RateLimit("api", 1)
+    )
+    [horse] = await told.pids()
+    await begun(job)
+    child = await queue.enqueue("jobs.append", str(lines), "child", depends_on=job)
+    limited = await queue.enqueue("jobs.append", str(lines), "limited", rate_limit=RateLimit("api", 1))
+    frozen.process.kill(signal.SIGSTOP)
+    other = await launch("other", "--lease", "3")
+    [second] = await told.pids()
+    for each in (job, child, limited):
+        await outcome_of(each)
+    assert horse.alive
+    before = [await stored(queue, each.id) for each in (job, child, limited)]
+    frozen.process.kill(signal.SIGCONT)
+    assert await horse.ended()
+    await frozen.line(f"job {job.id} is killed")
+    await works_on(queue, other, frozen)
+    assert [await stored(queue, each.id) for each in (job, child, limited)] == before
+    assert sorted(lines.read_text().split()) == ["child", "limited"]
+    assert [attempt.outcome for attempt in await job.attempts()] == ["lost", "successful"]
+    assert await queue.connection.keys("rq:rl:*:*") == []
     second.close()
 
 

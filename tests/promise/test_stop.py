@@ -12,7 +12,7 @@ import redis
 import rq.command
 from redis.asyncio import Redis
 
-from aiorq import Job, JobStatus, Queue
+from aiorq import Dependency, Job, JobStatus, Queue, RateLimit, Retry
 from aiorq.command import send_command, send_kill_horse_command, send_shutdown_command, send_stop_job_command
 from aiorq.errors import InvalidJobOperation
 from tests.execution.processes import LIMIT, Fifo, Process
@@ -118,6 +118,25 @@ async def test_a_job_that_was_lost_is_asked_in_vain(queue: Queue, launch: Launch
     assert await stopping == JobStatus.FAILED
 
 
+async def test_what_waits_for_it_goes_on_waiting(queue: Queue, launch: Launch, told: Fifo) -> None:
+    """Whatever it makes of failures; the job that waits for its slot gets that."""
+    await launch("worker", "--concurrency", "2")
+    job = await queue.enqueue("waiting.hang", told.path, rate_limit=RateLimit("api", 1), retry=Retry(3))
+    await told.pids()
+    waiting = [
+        await queue.enqueue("jobs.add", 1, depends_on=Dependency(job, allow_failure=lenient))
+        for lenient in (False, True)
+    ]
+    limited = await queue.enqueue("jobs.add", 1, rate_limit=RateLimit("api", 1))
+    assert await limited.get_status() == JobStatus.RATE_LIMITED
+    assert await job.stop(GRACE, timeout=IN_TIME) == JobStatus.STOPPED
+    assert (await outcome_of(limited)).return_value == 2
+    assert [await each.get_status() for each in waiting] == [JobStatus.DEFERRED] * 2
+    await job.delete()
+    assert [(await outcome_of(each)).return_value for each in waiting] == [2, 2]
+    assert await queue.connection.keys("rq:rl:*:*") == []
+
+
 class TestCancel:
     async def test_a_job_that_runs(self, queue: Queue, launch: Launch, told: Fifo) -> None:
         await launch("worker")
@@ -131,6 +150,20 @@ class TestCancel:
         assert await job.latest_result() is None
         assert await queue.connection.zrange("rq:canceled:default", 0, -1) == [job.id.encode()]
         assert await queue.connection.keys("rq:wip:*") == []
+
+    async def test_a_job_for_which_others_wait(self, queue: Queue, launch: Launch, told: Fifo) -> None:
+        await launch("worker")
+        job = await queue.enqueue("waiting.hang", told.path, rate_limit=RateLimit("api", 1), retry=Retry(3))
+        [horse] = await told.pids()
+        child = await queue.enqueue("jobs.add", 1, depends_on=job)
+        limited = await queue.enqueue("jobs.add", 1, rate_limit=RateLimit("api", 1))
+        assert await job.cancel(enqueue_dependents=True) == {"default": [child.id]}
+        assert await horse.ended()
+        for each in (child, limited):
+            assert (await outcome_of(each)).return_value == 2
+        assert await job.get_status() == JobStatus.CANCELED
+        assert await job.latest_result() is None
+        assert await queue.connection.keys("rq:rl:*:*") == []
 
     async def test_a_job_whose_worker_hears_nothing(self, queue: Queue, launch: Launch, told: Fifo) -> None:
         """The next renewal tells it."""

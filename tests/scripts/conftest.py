@@ -112,27 +112,36 @@ class Books:
 
     async def dump(self) -> dict[bytes, tuple[Any, bool]]:
         """Every key with all that it holds, and whether it expires."""
+        keys = sorted(key for key in await self.connection.keys("*") if key != CLOCK.encode())
+        looks = self.connection.pipeline()
+        for key in keys:
+            looks.type(key).pttl(key)
+        kinds = await looks.execute()
+        for key, kind in zip(keys, kinds[::2], strict=True):
+            self._ask(looks, key, kind)
+        contents = iter(await looks.execute())
         found = {}
-        for key in sorted(await self.connection.keys("*")):
-            if key != CLOCK.encode():
-                found[key] = (await self._content(key), await self.connection.pttl(key) >= 0)
+        for key, kind, left in zip(keys, kinds[::2], kinds[1::2], strict=True):
+            content = next(contents)
+            found[key] = ((content, next(contents)) if kind == b"stream" else content, left >= 0)
         return found
 
-    async def _content(self, key: bytes) -> Any:
+    @staticmethod
+    def _ask(looks: Any, key: bytes, kind: bytes) -> None:
         """All that a key holds, in an order of its own only where the type has one: DUMP's bytes differ by it."""
-        match await self.connection.type(key):
+        match kind:
             case b"hash":
-                return await self.connection.hgetall(key)
+                looks.hgetall(key)
             case b"set":
-                return await self.connection.smembers(key)
+                looks.smembers(key)
             case b"zset":
-                return await self.connection.zrange(key, 0, -1, withscores=True)
+                looks.zrange(key, 0, -1, withscores=True)
             case b"list":
-                return await self.connection.lrange(key, 0, -1)
+                looks.lrange(key, 0, -1)
             case b"stream":
-                return await self.connection.xrange(key), await self.connection.xinfo_stream(key)
+                looks.xrange(key).xinfo_stream(key)
             case _:
-                return await self.connection.get(key)
+                looks.get(key)
 
     async def job(self, job_id: str) -> dict[str, str]:
         """The hash of a job, without its call."""
@@ -155,16 +164,19 @@ class Books:
 
     async def places(self, job_id: str) -> list[str]:
         """Every queue and registry that lists a job, once for each time that it is listed there."""
+        pattern = rf"rq:(queue|aiorq:inbox|wip|{'|'.join(REGISTRIES)}|rl:.*:rate_limited$)"
+        keys = [key for key in await self.connection.keys("rq:*") if re.match(pattern, key.decode())]
+        looks = self.connection.pipeline()
+        for key in keys:
+            looks.type(key)
+        kinds = dict(zip(keys, await looks.execute(), strict=True))
+        listing = [key for key in keys if kinds[key] in {b"list", b"zset"}]
+        for key in listing:
+            self._ask(looks, key, kinds[key])
         found = []
-        for raw in await self.connection.keys("*"):
-            key = raw.decode()
-            kind = await self.connection.type(key)
-            members: list[bytes] = []
-            if key.startswith(("rq:queue:", "rq:aiorq:inbox:")) and kind == b"list":
-                members = await self.connection.lrange(key, 0, -1)
-            elif re.match(rf"rq:(wip|{'|'.join(REGISTRIES)}|rl:.*:rate_limited$)", key) and kind == b"zset":
-                members = await self.connection.zrange(key, 0, -1)
-            found += [key for member in members if member.decode().partition(":")[0] == job_id]
+        for key, entries in zip(listing, await looks.execute(), strict=True):
+            members = [entry if isinstance(entry, bytes) else entry[0] for entry in entries]
+            found += [key.decode() for member in members if member.decode().partition(":")[0] == job_id]
         return sorted(found)
 
     async def runs(self, job_id: str) -> list[str]:

@@ -40,6 +40,21 @@ async def test_at_the_front_where_it_says_so(desk: Desk, books: Books, kind: str
     assert await books.queue() == ["a", "b"]
 
 
+@pytest.mark.parametrize(("ended_at", "order"), [(STAMP, ["a", "b"]), ("", ["b", "a"]), (None, ["b", "a"])])
+async def test_retry_that_is_for_the_front(
+    desk: Desk, books: Books, kind: str, ended_at: str | None, order: list[str]
+) -> None:
+    """RQ's rule: only a job that has run before is being tried again."""
+    await desk.enqueue("b")
+    await books.connection.hset("rq:job:a", "enqueue_at_front_on_retry", 1)
+    if ended_at is None:
+        await books.connection.hdel("rq:job:a", "ended_at")
+    else:
+        await books.connection.hset("rq:job:a", "ended_at", ended_at)
+    assert await desk.promote("a", kind) == "queued"
+    assert await books.queue() == order
+
+
 async def test_time_to_wait_counts_from_now(desk: Desk, books: Books, kind: str) -> None:
     await books.connection.hset("rq:job:a", "ttl", 100)
     await books.connection.expire("rq:job:a", 1000)

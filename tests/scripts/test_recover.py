@@ -167,6 +167,9 @@ class TestRetried:
         assert await later(store, desk) == "retried"
         assert await books.places("a") == [place]
         assert (await books.job("a"))["retries_left"] == "1"
+        (attempt,) = await books.attempts("a")
+        assert (attempt["number"], attempt["outcome"], attempt["exc_string"]) == (1, "lost", TRACEBACK.decode())
+        assert attempt["started_at"] == attempt["ended_at"] == f"{NOON + 70:.6f}"
         assert not await books.connection.exists(TAKEN, SEEN)
         before = await books.dump()
         assert await store.again() == b"dropped"

@@ -76,6 +76,14 @@ class TestAtOnce:
         await retry(store, run, front=front)
         assert await books.queue() == order
 
+    async def test_at_the_front_ever_after(self, store: ClockedStore, desk: Desk, books: Books) -> None:
+        run = await begun(store, desk)
+        await retry(store, run, front=True)
+        run = await desk.take("a")
+        await desk.enqueue("b")
+        await retry(store, run, front=False)
+        assert await books.queue() == ["a", "b"]
+
     async def test_time_to_wait_counts_anew(self, store: ClockedStore, desk: Desk, books: Books) -> None:
         run = await begun(store, desk, ttl=100)
         await retry(store, run)
@@ -88,6 +96,25 @@ class TestLater:
         assert await retry(store, run, 3, 30) is Failed.SCHEDULED
         assert await books.registry("scheduled") == {"a": NOON + 31.25}
         assert (await books.places("a"), await books.status("a")) == (["rq:scheduled:default"], "scheduled")
+
+    @pytest.mark.parametrize(("front", "order"), [(True, ["a", "b"]), (False, ["b", "a"])])
+    async def test_at_the_front_when_due(
+        self, store: ClockedStore, desk: Desk, books: Books, front: bool, order: list[str]
+    ) -> None:
+        run = await begun(store, desk)
+        await desk.enqueue("b")
+        await retry(store, run, 3, 30, front=front)
+        await store.set_clock(NOON + 40)
+        assert await desk.promote("a") == "queued"
+        assert await books.queue() == order
+
+    @pytest.mark.parametrize("days", [1, 400])
+    async def test_outcome_is_kept_as_long_as_a_failure(
+        self, store: ClockedStore, desk: Desk, books: Books, days: int
+    ) -> None:
+        run = await begun(store, desk)
+        await retry(store, run, 3, 30, ttl=days * 86_400)
+        assert days * 86_400 - 1 <= await books.ttl("rq:results:a") <= days * 86_400
 
     @pytest.mark.parametrize(
         ("most", "intervals", "waits"),

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any, Final
 
 import pytest
 
-from aiorq import JobStatus, Queue, Worker
+from aiorq import Job, JobStatus, Queue, RateLimit, Worker
 from aiorq.doctor import Finding, Report, examine, mend
 from aiorq.errors import InvalidJobOperation
 from aiorq.group import Group
 from aiorq.registry import RateLimitRegistry
-from aiorq.store import workers
+from aiorq.store import jobs, runs, workers
 from aiorq.store.base import store_of
 from tests.scripts.conftest import told as commands_to
 from tests.trouble.cases import Case, Scenario
+from tests.worker.conftest import working
 
 
 async def enqueue(case: Case, script: str) -> None:
@@ -31,6 +33,43 @@ async def enqueue(case: Case, script: str) -> None:
     assert set(await case.real.keys("rq:job:*")) == {b"rq:job:" + job_id for job_id in made}
 
 
+async def enqueue_with_wishes(case: Case, script: str) -> None:
+    """All that a job asks for is there, and once; or nothing is, and it can be asked for again."""
+    parent = await case.real_queue.enqueue("jobs.add", 1)
+    waits: dict[str, Any] = {"depends_on": parent}
+    limited = {"rate_limit": RateLimit("api", 1)}
+    data = Queue.prepare_data("jobs.add", (1,), job_id="member")
+    calls: dict[str, Callable[[], Awaitable[Any]]] = {
+        "child": lambda: case.queue.enqueue("jobs.add", 1, job_id="child", **waits),
+        "later": lambda: case.queue.enqueue_in(timedelta(hours=1), "jobs.add", 1, job_id="later"),
+        "first": lambda: case.queue.enqueue("jobs.add", 1, job_id="first", **limited),
+        "second": lambda: case.queue.enqueue("jobs.add", 1, job_id="second", **limited),
+        "unique": lambda: case.queue.enqueue("jobs.add", 1, job_id="unique", unique=True),
+        "member": lambda: Group(case.client, "mail").enqueue_many(case.queue, [data]),
+    }
+    for name, call in calls.items():
+        before = set(await case.real.keys("*"))
+        fault = case.arm(script)
+        if not await case.call(call):
+            assert set(await case.real.keys("*")) == before, name
+            await call()
+        assert fault.hits == 1
+    waiting = [b"first", b"unique", b"member"]
+    assert await case.real.lrange("rq:queue:default", 0, -1) == [parent.id.encode(), *waiting]
+    assert await case.real.zrange("rq:deferred:default", 0, -1) == [b"child"]
+    assert await case.real.smembers(f"rq:job:{parent.id}:dependents") == {b"child"}
+    assert await case.real.zrange("rq:scheduled:default", 0, -1) == [b"later"]
+    assert await case.real.zrange("rq:rl:api:allowed", 0, -1) == [b"first"]
+    assert await case.real.zrange("rq:rl:api:rate_limited", 0, -1) == [b"second"]
+    assert await case.real.smembers("rq:group:mail") == {b"member"}
+
+
+async def enqueue_all(case: Case, script: str) -> None:
+    await enqueue_with_wishes(case, script)
+    await case.real.flushdb()
+    await enqueue(case, script)
+
+
 async def save(case: Case, script: str) -> None:
     job = await case.ledger.enqueue(case.queue)
     fault = case.arm(script)
@@ -42,13 +81,84 @@ async def save(case: Case, script: str) -> None:
 
 
 async def delete(case: Case, script: str) -> None:
-    """All of it is there, or nothing."""
-    job = await case.queue.enqueue("jobs.add", 1)
+    """All of it is there, or nothing; what waits for it is let go once."""
+    job = await case.real_queue.enqueue("jobs.add", 1)
+    child = await case.real_queue.enqueue("jobs.add", 1, depends_on=job)
     fault = case.arm(script)
-    deleted = await case.call(job.delete)
+    deleted = await case.call(job_of(case, job).delete)
     assert fault.hits == 1
     assert await case.real.exists(job.key) == (not deleted)
-    assert await case.real.lrange("rq:queue:default", 0, -1) == ([] if deleted else [job.id.encode()])
+    assert await case.real_queue.get_job_ids() == [child.id if deleted else job.id]
+    assert await case.real_queue.deferred_job_registry.get_job_ids() == ([] if deleted else [child.id])
+
+
+async def requeue(case: Case, script: str) -> None:
+    """It is back in its queue, once, or where it was."""
+    job = await case.real_queue.enqueue("jobs.add", 1)
+    await runs.fail(store_of(case.real), case.other, await case.take(60), b"", 500)
+    before = await case.real.hgetall(job.key)
+    fault = case.arm(script)
+    requeued = await case.call(job_of(case, job).requeue)
+    assert fault.hits == 1
+    if not requeued:
+        assert await case.real.hgetall(job.key) == before
+        assert await case.real.zrange("rq:failed:default", 0, -1) == [job.id.encode()]
+        await job.requeue()
+    assert await case.real_queue.get_job_ids() == [job.id]
+    assert await case.real.exists("rq:failed:default") == 0
+    with pytest.raises(InvalidJobOperation):
+        await job.requeue()
+
+
+async def enqueue_dependents(case: Case, script: str) -> None:
+    """A client that cancels, or a worker's finish, is followed by it: all are enqueued once, by whoever comes to it."""
+    queue = case.real_queue
+    parent = await queue.enqueue("jobs.add", 1)
+    children = await queue.enqueue_many([Queue.prepare_data("jobs.add", (1,), depends_on=parent)] * 150)
+    fault = case.arm(script, passes=1)
+    done = await case.call(lambda: job_of(case, parent).cancel(enqueue_dependents=True))
+    assert fault.hits == 1
+    assert await parent.get_status() is JobStatus.CANCELED
+    assert await queue.count() == (150 if done else 100)
+    for part in await case.real.hkeys("rq:aiorq:parents"):  # as whoever leads the workers does
+        await jobs.enqueue_dependents(store_of(case.real), part.decode())
+    assert sorted(await queue.get_job_ids()) == sorted(child.id for child in children)
+    assert await case.real.keys("rq:aiorq:par*") == []
+    assert await case.real.exists("rq:deferred:default") == 0
+    await case.real.flushdb()
+    await let_go_by_a_worker(case, script)
+
+
+async def let_go_by_a_worker(case: Case, script: str) -> None:
+    """It goes on with it when it next looks after what is overdue."""
+    parent = await case.real_queue.enqueue("jobs.add", 1)
+    idle = Queue("idle", case.real)
+    children = await idle.enqueue_many([Queue.prepare_data("jobs.add", (1,), depends_on=parent)] * 150)
+    fault = case.arm(script)
+
+    async def all_are_let_go() -> bool:
+        return not await case.real.exists("rq:deferred:idle", "rq:aiorq:parents")
+
+    async with working(case.worker(reap_interval=0.1)):
+        await case.until(all_are_let_go)
+        assert fault.hits == 1
+        await case.ledger.enqueue()
+        await case.ledger.settled()
+    assert sorted(await idle.get_job_ids()) == sorted(child.id for child in children)
+    assert await case.real.keys("rq:aiorq:parting:*") == []
+    assert await case.real.xlen(f"rq:results:{parent.id}") == 1
+    assert case.log.count("is not recorded") == case.log.count("cannot deal with") == 0
+
+
+async def compact(case: Case, script: str) -> None:
+    """Entries of jobs that are gone leave, the others stay."""
+    made = [await case.real_queue.enqueue("jobs.add", 1) for _ in range(3)]
+    await case.real.delete(made[1].key)
+    fault = case.arm(script)
+    done = await case.call(case.queue.compact)
+    assert fault.hits == 1
+    left = [made[0].id, made[2].id] if done else [job.id for job in made]
+    assert await case.real_queue.get_job_ids() == left
 
 
 async def empty(case: Case, script: str) -> None:
@@ -61,21 +171,25 @@ async def empty(case: Case, script: str) -> None:
 
 
 async def cancel(case: Case, script: str) -> None:
-    """A job that waits and one that runs, whose worker is told once."""
+    """A job that waits and one that runs, whose worker is told once; what waits for it is let go once."""
     for place in ("rq:queue:default", "rq:wip:default"):
         job = await case.queue.enqueue("jobs.add", 1)
         if place == "rq:wip:default":
             await case.take(60)
+        child = await case.real_queue.enqueue("jobs.add", 1, depends_on=job)
         fault = case.arm(script)
         async with commands_to(case.real, case.other) as commands:
-            canceled = await case.call(job.cancel)
+            canceled = await case.call(lambda: job.cancel(enqueue_dependents=True))  # noqa: B023 - it is awaited here
         assert fault.hits == 1
         assert len(commands) == (canceled and place == "rq:wip:default")
-        assert await case.real.exists(place) == (not canceled)
+        assert await case.real_queue.deferred_job_registry.get_job_ids() == ([] if canceled else [child.id])
         assert (await case.real.zscore("rq:canceled:default", job.id) is not None) == canceled
         if not canceled:
-            await job.cancel()
+            await job.cancel(enqueue_dependents=True)
         assert await case.real.hget(job.key, "status") == b"canceled"
+        assert await case.real_queue.get_job_ids() == [child.id]
+        assert await case.real_queue.deferred_job_registry.get_job_ids() == []
+        await child.delete()
         assert await case.real.exists(place) == 0
         with pytest.raises(InvalidJobOperation):
             await job.cancel()
@@ -210,6 +324,11 @@ async def books(case: Case) -> tuple[Any, ...]:
     return await case.real.lrange("rq:queue:default", 0, -1), [await case.real.hget(key, "status") for key in jobs]
 
 
+def job_of(case: Case, job: Job[Any]) -> Job[Any]:
+    """The job, asked for through the proxy."""
+    return Job(job.id, case.client)
+
+
 def of_books(report: Report) -> list[Finding]:
     """The findings that are not of the server: the one of the tests saves nothing."""
     return [finding for finding in report.findings if finding.invariant != "server"]
@@ -219,13 +338,16 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "ask_stop": ask_stop,
     "browse": browse,
     "cancel": cancel,
+    "compact": compact,
     "delete": delete,
     "empty": empty,
-    "enqueue": enqueue,
+    "enqueue": enqueue_all,
+    "enqueue_dependents": enqueue_dependents,
     "look": look,
     "pause": pause,
     "readmit": readmit,
     "repair": repair,
+    "requeue": requeue,
     "save": save,
     "sweep": sweep,
     "sweep_group": sweep_group,

@@ -52,6 +52,28 @@ async def fail(case: Case, script: str) -> None:
     assert case.log.count("is not recorded") == 0
 
 
+async def retry(case: Case, script: str) -> None:
+    """A job that asks to be tried again, once, is; when it asks once more it fails. Both are recorded once."""
+    async with working(case.worker()):
+        for passes in (0, 1):
+            fault = case.arm(script, passes)
+            job = await case.real_queue.enqueue("again.give_ours", max=1)
+            await case.until(lambda job=job: has_outcomes(case, job, 2))  # type: ignore[misc]
+            assert fault.hits == 1
+            assert [result.type.name for result in await job.results()] == ["MAX_RETRIES_EXCEEDED", "RETRIED"]
+            assert await case.real.hget(job.key, "number_of_retries") == b"1"
+            assert await job.get_status() is JobStatus.FAILED
+        await case.ledger.enqueue()
+        await case.ledger.check()
+    assert await case.real.zcard("rq:failed:default") == 2
+    assert case.log.count("is not recorded") == 0
+    assert case.log.count("trying again until") == 2 * (case.error is not None)
+
+
+async def has_outcomes(case: Case, job: Job[Any], count: int) -> bool:
+    return bool(await case.real.xlen(f"rq:results:{job.id}") == count)
+
+
 async def renew(case: Case, script: str) -> None:
     """The lease is kept; the job runs on."""
     job = await case.queue.enqueue("waiting.meet", case.told.path, case.gate.path)
@@ -236,6 +258,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "release": release,
     "renew": renew,
     "retire": retire,
+    "retry": retry,
     "stop": stop,
 }
 """What each script is put through."""

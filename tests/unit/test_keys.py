@@ -41,6 +41,10 @@ RQ_NAMES = {
     "limited": "rq:rl:A0:rate_limited",
     "groups": "rq:groups",
     "group": "rq:group:A0",
+    "cron_schedulers": "rq:cron_schedulers",
+    "cron_scheduler": "rq:cron_scheduler:A0",
+    "cron_jobs": "rq:cron_jobs",
+    "cron_history": "rq:cron_job:A0:jobs",
 }
 
 

@@ -58,12 +58,11 @@ class TestBurst:
 
     async def test_functions_run_outside_of_any_event_loop(self, queue: Queue, simple: SimpleWorker) -> None:
         thread = await queue.enqueue("threading.get_ident")
-        loops = await queue.enqueue("jobs.save_meta_twice")
+        loops = await queue.enqueue(here.leave_notes)
         coroutine = await queue.enqueue(here.add_async, 1)
         await simple.work(burst=True)
         assert await thread.return_value() != threading.get_ident()
-        assert await loops.return_value() == loops.id
-        assert (await loops.get_meta()) == {"first": True, "second": True}
+        assert await loops.get_meta() == {"second": True}  # each has the job as it was claimed
         assert await coroutine.return_value() == 2
 
     async def test_the_current_job(self, queue: Queue, simple: SimpleWorker) -> None:

@@ -35,5 +35,15 @@ local function group_key(prefix, group) return prefix .. ':group:' .. group end
 local function paused_key(prefix) return prefix .. ':aiorq:paused' end
 local function attempts_key(prefix, id) return prefix .. ':aiorq:attempts:' .. id end
 local function waits_key(prefix, id) return prefix .. ':aiorq:waits:' .. id end
+local function due_key(prefix) return prefix .. ':aiorq:due' end
 local function ended_parents_key(prefix) return prefix .. ':aiorq:parents' end
 local function parting_key(prefix, part) return prefix .. ':aiorq:parting:' .. part end
+local function cron_entries_key(prefix) return prefix .. ':aiorq:cron' end
+local function cron_next_key(prefix) return prefix .. ':aiorq:cron:next' end
+local function cron_changed_key(prefix) return prefix .. ':aiorq:cron:changed' end
+local function cron_state_key(prefix, name) return prefix .. ':aiorq:cron:state:' .. name end
+local function cron_fields_key(prefix, name) return prefix .. ':aiorq:cron:fields:' .. name end
+local function cron_schedulers_key(prefix) return prefix .. ':cron_schedulers' end
+local function cron_scheduler_key(prefix, name) return prefix .. ':cron_scheduler:' .. name end
+local function cron_jobs_key(prefix) return prefix .. ':cron_jobs' end
+local function cron_history_key(prefix, name) return prefix .. ':cron_job:' .. name .. ':jobs' end

@@ -47,13 +47,23 @@ local function release_slot(prefix, limit, id, moment)
   end
 end
 
+-- List a job as scheduled. Workers sleep until the next job of their queues is due: they hear of one that is due earlier.
+local function schedule_job(prefix, queue, id, at, moment)
+  local registry = registry_key(prefix, 'scheduled', queue)
+  redis.call('ZADD', registry, at, id)
+  local later = string.format('(%.17g', moment)
+  if redis.call('ZRANGE', registry, later, '+inf', 'BYSCORE', 'LIMIT', 0, 1)[1] == id then
+    redis.pcall('PUBLISH', due_key(prefix), epoch(at - moment) .. ' ' .. queue)
+  end
+end
+
 -- Put a job that is nowhere at the place where it waits for its run; returns the status that it then has. `at` is when it
 -- may run at the earliest, `limit` the key of its rate limit, each nil where there is none. Where the place is a key of
 -- another type this raises, and nothing was changed.
 local function place_job(prefix, queue, id, moment, front, at, limit, concurrency)
   local key = job_key(prefix, id)
   if at and at > moment then
-    redis.call('ZADD', registry_key(prefix, 'scheduled', queue), at, id)
+    schedule_job(prefix, queue, id, at, moment)
     redis.call('HSET', key, 'status', 'scheduled')
     return 'scheduled'
   end

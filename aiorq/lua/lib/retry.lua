@@ -22,7 +22,7 @@ local function place_again(prefix, queue, id, moment, interval, front, ttl)
   local key, place = job_key(prefix, id), 'queued'
   if interval > 0 then
     interval = math.min(interval, 3153600000)
-    redis.call('ZADD', registry_key(prefix, 'scheduled', queue), moment + interval, id)
+    schedule_job(prefix, queue, id, moment + interval, moment)
     place = 'scheduled'
     redis.call('HSET', key, 'status', place)
   else
