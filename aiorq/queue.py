@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import secrets
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import total_ordering
-from graphlib import CycleError, TopologicalSorter
-from typing import Any, Final, ParamSpec, TypeVar, Unpack, cast, overload
-from uuid import uuid4
+from typing import Any, ParamSpec, TypeVar, Unpack, cast, overload
 
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
@@ -18,11 +15,12 @@ from aiorq.call import as_args, import_name, make_call
 from aiorq.callback import AnyCallback
 from aiorq.dependency import DependsOn
 from aiorq.enqueuer import EnqueueData, Enqueuer
-from aiorq.errors import DependencyCycleError, NoSuchJobError
+from aiorq.errors import NoSuchJobError
 from aiorq.inline import run_sync
 from aiorq.job import Job
 from aiorq.keys import Keys, check_queue_name, is_job_id
 from aiorq.options import DEFAULT_TIMEOUT, JobOptions, OptionWords, check_on_lost, split_options
+from aiorq.placement import new_job, order_of_rq, parents_first, presumed
 from aiorq.rate_limit import RateLimit
 from aiorq.registry import (
     BaseRegistry,
@@ -35,19 +33,18 @@ from aiorq.registry import (
     StartedJobRegistry,
 )
 from aiorq.retry import Repeat, Retry
-from aiorq.seconds import MAX_SECONDS, Duration, parse_kept, parse_timeout, parse_ttl
+from aiorq.seconds import Duration, parse_kept, parse_timeout, parse_ttl
 from aiorq.serializers import resolve_serializer
 from aiorq.status import JobStatus
 from aiorq.store import jobs, queues
 from aiorq.store.base import Store, store_of
-from aiorq.store.jobs import NewJob, Placed
+from aiorq.store.jobs import NewJob
 from aiorq.webhook import Webhook
 
 __all__ = ["EnqueueData", "Queue"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
-_LATEST: Final = 7_258_118_400.0  # 2200-01-01
 
 
 @total_ordering
@@ -434,20 +431,20 @@ class Queue:
             twice = next(job_id for job_id, count in Counter(explicit).items() if count > 1)
             raise ValueError(f"job_id {twice!r} stands twice in one enqueue_many; nothing was enqueued")
         made = [(self._make(data, group_id), data.options) for data in datas]
-        ordered = _parents_first(made)
+        ordered = parents_first(made)
         if not self.is_async:
             for job, options in ordered:
                 await self._put(job, options.at_front, options.unique, None, pipeline)
-            return sorted((job for job, _ in made), key=_order_of_rq)
+            return sorted((job for job, _ in made), key=order_of_rq)
         new = [self._new(job, options.at_front, options.unique) for job, options in ordered]
         if pipeline is not None:
             jobs.enqueue_into(self.store, pipeline, new)
-            placed = [_presumed(each) for each in new]
+            placed = [presumed(each) for each in new]
         else:
             placed = await jobs.enqueue_many(self.store, new, progress)
         for (job, _), place in zip(ordered, placed, strict=True):
             job.mark_placed(self.name, place)
-        return sorted((job for job, _ in made), key=_order_of_rq)
+        return sorted((job for job, _ in made), key=order_of_rq)
 
     async def enqueue_job(
         self, job: Job[R], pipeline: Pipeline | None = None, at_front: bool = False, unique: bool = False
@@ -543,7 +540,7 @@ class Queue:
             raise ValueError("a queue whose jobs run at once (is_async=False) cannot enqueue them in a pipeline")
         if pipeline is not None:
             jobs.enqueue_into(self.store, pipeline, [new])
-            job.mark_placed(self.name, _presumed(new))
+            job.mark_placed(self.name, presumed(new))
             return job
         job.mark_placed(self.name, await jobs.enqueue(self.store, new))
         if job.status is JobStatus.STARTED:
@@ -553,34 +550,7 @@ class Queue:
     def _new(
         self, job: Job[Any], at_front: bool, unique: bool = False, when: datetime | timedelta | None = None
     ) -> NewJob:
-        nonce = "" if job.has_fresh_id else secrets.token_hex(8)
-        limit = None
-        if job.rate_limit_key is not None:
-            limit = job.rate_limit_key, job.rate_limit_concurrency or 1
-        at, delay = _moment_of(when)
-        runs_here = not self.is_async and when is None
-        if limit is not None and not self.is_async:
-            raise ValueError("a rate limit does not go with a queue whose jobs run at once (is_async=False)")
-        if at_front and (when is not None or limit is not None):
-            job.enqueue_at_front = True
-        fields = job.fields_to_enqueue(self.name)
-        return NewJob(
-            job.id,
-            self.name,
-            fields,
-            job.ttl,
-            at_front,
-            nonce,
-            parents=job.dependency_ids,
-            allow_failure=bool(job.allow_dependency_failures),
-            at=at,
-            delay=delay,
-            limit=limit,
-            group=job.group_id or "",
-            unique=unique,
-            run_token=uuid4().hex if runs_here else "",
-            lease=_lease_of(job) if runs_here else 0.0,
-        )
+        return new_job(job, self.name, at_front=at_front, unique=unique, when=when, runs_here=not self.is_async)
 
     async def count(self) -> int:
         """How many jobs wait in the queue; deferred and scheduled ones do not count."""
@@ -696,63 +666,6 @@ def _job_class(given: type[Job[Any]] | str | None) -> type[Job[Any]]:
     if not (isinstance(found, type) and issubclass(found, Job)):
         raise TypeError(f"job_class must be a subclass of aiorq.Job, not {given!r}")
     return found
-
-
-def _moment_of(when: datetime | timedelta | None) -> tuple[float | None, float | None]:
-    """Seconds since 1970, or seconds from now."""
-    if when is None:
-        return None, None
-    if isinstance(when, timedelta):
-        seconds = when.total_seconds()
-        if seconds > MAX_SECONDS:
-            raise ValueError(f"time_delta: {when} is more than a hundred years")
-        return None, max(0.0, seconds)
-    if not isinstance(when, datetime):
-        raise TypeError(f"expected a datetime or a timedelta, not {type(when).__name__}")
-    try:
-        seconds = when.timestamp()
-    except (OverflowError, ValueError, OSError):
-        raise ValueError(f"datetime: {when} is out of range") from None
-    if seconds > _LATEST:
-        raise ValueError(f"datetime: {when} is out of range; jobs can be scheduled up to the year 2200")
-    return max(0.0, seconds), None
-
-
-def _lease_of(job: Job[Any]) -> float:
-    """Seconds after which a job that its enqueuer runs counts as lost: nobody renews this lease (RQ's numbers)."""
-    timeout = DEFAULT_TIMEOUT if job.timeout is None else job.timeout
-    return float(timeout + 60 if timeout > 0 else 420)
-
-
-def _presumed(new: NewJob) -> Placed:
-    """Where a job is presumed to come to be whose enqueue the caller sends."""
-    waits = JobStatus.SCHEDULED if new.at is not None or new.delay is not None else JobStatus.QUEUED
-    return Placed(JobStatus.DEFERRED if new.parents else waits, datetime.now(UTC))
-
-
-def _parents_first(made: list[tuple[Job[Any], JobOptions]]) -> list[tuple[Job[Any], JobOptions]]:
-    """Jobs in such an order that none comes before one that it waits for; otherwise as they stood.
-
-    Raises:
-        DependencyCycleError: some of them wait for each other.
-    """
-    free = [entry for entry in made if not entry[0].dependency_ids]
-    waiting = [entry for entry in made if entry[0].dependency_ids]
-    if not waiting:
-        return made
-    ids = {job.id for job, _ in waiting}
-    graph = {job.id: ids.intersection(job.dependency_ids) for job, _ in waiting}
-    try:
-        order = {job_id: index for index, job_id in enumerate(TopologicalSorter(graph).static_order())}
-    except CycleError as error:
-        raise DependencyCycleError(error.args[1][0]) from None
-    return free + sorted(waiting, key=lambda entry: order[entry[0].id])
-
-
-def _order_of_rq(job: Job[Any]) -> int:
-    if not job.dependency_ids:
-        return 0
-    return 1 if job.status is JobStatus.DEFERRED else 2
 
 
 def _id(job_or_id: Job[Any] | str) -> str:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Final
 
-_EXTRA: Final = ("worker", "queue", "job_id", "duration_ms")
+_EXTRA: Final = ("worker", "queue", "job_id", "attempt", "duration_ms")
 
 
 class LogFormat(str, Enum):

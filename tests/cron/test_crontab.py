@@ -83,6 +83,12 @@ def test_slots_go_forward(zone: str, cron: str) -> None:
         assert recurrence.next_after(min(between, later - timedelta.resolution)) == later
 
 
+def test_long_expression() -> None:
+    assert Recurrence("1," * 95 + "1 * * * *", timezone="UTC").next_after(at("2026-01-01T00:01")) == at(
+        "2026-01-01T01:01"
+    )
+
+
 def test_seconds_come_first() -> None:
     recurrence = Recurrence("*/20 30 * * * *", timezone="UTC")
     slots = list(islice(recurrence.slots(at("2026-01-01T00:30:00"), at("2026-01-02")), 4))
@@ -133,19 +139,13 @@ def test_more_of_cron() -> None:
         ("* * * * \N{SNAKE}", "day-of-week"),
         ("0 0 1 1 2030-9999", "day-of-week"),
         ("*" * 300, "200 characters"),
-        ("1," * 95 + "1 * * * *", ""),
         ("\x00 * * * *", "minute"),
     ],
 )
 def test_expressions_that_cannot_be(cron: str, text: str) -> None:
-    try:
+    with pytest.raises(ValueError, match=f"cron: .*{text}") as caught:
         Recurrence(cron, timezone="UTC")
-    except ValueError as error:
-        assert text in str(error)
-        assert "cron:" in str(error)
-        assert len(str(error)) < 500
-    else:
-        assert text == ""
+    assert len(str(caught.value)) < 500
 
 
 @pytest.mark.parametrize("cron", [5, b"* * * * *", ["*"], object()])

@@ -66,7 +66,11 @@ class Gate:
     async def reached(self) -> None:
         """Wait until the job runs."""
         await anyio.wait_readable(self._runs)
-        self._pid = int(os.read(self._runs, 20))
+        while not (said := os.read(self._runs, 20)):  # the job before, which has only now closed its end
+            os.close(self._runs)
+            self._runs = self._listen()
+            await anyio.wait_readable(self._runs)
+        self._pid = int(said)
 
     async def open(self) -> None:
         """Let the job go on; the gate is shut again for the next one."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
-from aiorq.store import commands, jobs, overdue, runs, workers
+from aiorq.store import commands, jobs, overdue, queues, registries, runs, workers
 from aiorq.store.overdue import Finding
 from aiorq.store.runs import Failed, Run
 from tests.scripts.conftest import NOON, Books, ClockedStore, Desk, begin
@@ -117,3 +120,107 @@ async def test_set_of_a_worker_that_claimed_before_it_renewed(store: ClockedStor
     own = await books.connection.smembers("rq:worker:w:executions")
     assert own == {f"a:{old.token}".encode(), f"b:{new.token}".encode()}
     assert 0 < await books.ttl("rq:worker:w:executions") <= 480
+
+
+async def put(store: ClockedStore, desk: Desk, job_id: str, queue: str = "default", **wishes: Any) -> str:
+    """Enqueue a job that asks for more than a queue; returns its status."""
+    attributes = wishes.pop("attributes", {})
+    placed = await jobs.enqueue(store, replace(desk.new(job_id, queue, **attributes), **wishes))
+    return placed.status.value
+
+
+def limited(concurrency: int = 1, **more: Any) -> dict[str, Any]:
+    fields = {"rate_limit_key": "k", "rate_limit_concurrency": concurrency, **more}
+    return {"attributes": fields, "limit": ("k", concurrency)}
+
+
+async def test_entry_of_a_former_life_behind_a_rate_limit(store: ClockedStore, desk: Desk, books: Books) -> None:
+    """It ran without a slot."""
+    await desk.enqueue("a", ttl=100)
+    await books.connection.delete("rq:job:a")  # as when its time is over
+    assert await put(store, desk, "first", **limited()) == "queued"
+    assert await put(store, desk, "a", **limited()) == "rate_limited"
+    assert [claim.run.job_id for claim in await desk.claim(most=3) or []] == ["first"]
+    assert await books.registry("rl:k", "allowed") == {"first": NOON}
+
+
+async def test_entry_in_an_inbox_of_a_job_that_was_requeued(store: ClockedStore, desk: Desk, books: Books) -> None:
+    """It ran a second time."""
+    await desk.enqueue("a", nonce="")
+    await books.connection.lmove("rq:queue:default", "rq:aiorq:inbox:w:default", "LEFT", "RIGHT")
+    await jobs.cancel(store, "a", 500)
+    await jobs.requeue(store, "a", "canceled")
+    (claim,) = await desk.claim(worker="other") or []
+    await runs.finish(store, "other", claim.run, b"value", 500)
+    assert await desk.claim() == []
+    assert await books.status("a") == "finished"
+
+
+async def test_parent_that_is_not_waited_for_any_more(store: ClockedStore, desk: Desk, books: Books) -> None:
+    """The job waited for the canceled one for ever, once another one had ended."""
+    await desk.enqueue("p", queue="other")
+    run = await desk.start("q")
+    assert await put(store, desk, "a", parents=["p", "q"]) == "deferred"
+    assert await jobs.cancel(store, "p", 500, enqueue_dependents=True) == {}
+    assert await runs.finish(store, "w", run, b"value", 500)
+    assert await books.queue() == ["a"]
+
+
+@pytest.mark.parametrize("how", ["deleted", "not kept"])
+async def test_parent_that_is_gone_and_comes_again(store: ClockedStore, desk: Desk, books: Books, how: str) -> None:
+    """The job waited for the new one, which did not know of it; and if that was to wait for it, both did for ever."""
+    await desk.enqueue("q", queue="other")
+    run = await desk.start("p")
+    assert await put(store, desk, "a", parents=["p", "q"]) == "deferred"
+    if how == "deleted":
+        assert await jobs.delete(store, ["p"]) == 1
+    else:
+        assert await runs.finish(store, "w", run, b"value", 0)
+    assert await put(store, desk, "p", parents=["a"]) == "deferred"
+    (claim,) = await desk.claim("other") or []
+    assert await runs.finish(store, "w", claim.run, b"value", 500)
+    assert await books.queue() == ["a"]
+
+
+async def test_outcome_of_a_job_that_repeats(store: ClockedStore, desk: Desk, books: Books) -> None:
+    """It was taken for that of the next job of the same id."""
+    run = await desk.start("a", ttl=100, repeats_left=1, repeat_intervals=[50])
+    assert await runs.finish(store, "w", run, b"value", 500)
+    assert 0 < await books.ttl("rq:results:a") <= await books.ttl("rq:job:a") <= 100
+
+
+async def test_outcome_of_a_job_that_asks_to_be_tried_again(store: ClockedStore, desk: Desk, books: Books) -> None:
+    """It stayed for long after its job, whose time to wait was over."""
+    run = await desk.start("a", ttl=100)
+    became = await runs.retry(store, "w", run, most=1, intervals=[50], at_front=False, failure_ttl=500)
+    assert became is Failed.SCHEDULED
+    assert 0 < await books.ttl("rq:results:a") <= await books.ttl("rq:job:a") <= 100
+
+
+@pytest.mark.parametrize("count", [1, 501])
+async def test_emptying_spares_what_waited_for_it(store: ClockedStore, desk: Desk, books: Books, count: int) -> None:
+    """Those that were let go came to the queue and were deleted as well."""
+    await jobs.enqueue_many(store, [desk.new(f"p{number}") for number in range(count)])
+    assert await put(store, desk, "a", parents=["p0"]) == "deferred"
+    assert await queues.empty(store, "default") == count
+    assert await books.queue() == ["a"]
+
+
+async def test_due_entry_of_a_former_life_in_another_queue(store: ClockedStore, desk: Desk, books: Books) -> None:
+    """The new job was put on the queue of the old one, before its time."""
+    assert await put(store, desk, "a", "other", delay=10.0) == "scheduled"
+    await books.connection.delete("rq:job:a")
+    assert await put(store, desk, "a", delay=1000.0) == "scheduled"
+    await store.set_clock(NOON + 20)
+    assert await desk.promote("a", queue="other") == "dropped"
+    assert await books.places("a") == ["rq:scheduled:default"]
+
+
+async def test_deferred_entry_of_a_former_life(store: ClockedStore, desk: Desk, books: Books) -> None:
+    """It stayed as long as jobs of that id."""
+    await desk.enqueue("p")
+    assert await put(store, desk, "a", "other", parents=["p"]) == "deferred"
+    await books.connection.delete("rq:job:a")
+    await desk.enqueue("a")
+    assert await registries.clean(store, "rq:deferred:other", "deferred") == 1
+    assert await books.places("a") == ["rq:queue:default"]

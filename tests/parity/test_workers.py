@@ -280,7 +280,7 @@ async def test_death_of_a_process(
 
 
 async def test_signals(url: str, queue: Queue, run_script: RunScript, told: Fifo, gate: Fifo) -> None:
-    """2.9, box 12: the first signal lets jobs finish, the second does not; a job's process ignores neither."""
+    """2.9, box 12: the first signal lets the job that runs finish, and is shown; the second puts it back."""
     jobs = [await queue.enqueue("waiting.meet", told.path, gate.path) for _ in range(2)]
     script = run_script(f"worker = Worker(connection={url!r}, name='the-worker')\nworker.run()\nprint(worker.cold)\n")
     [horse] = await told.pids()

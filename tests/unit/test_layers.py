@@ -21,6 +21,7 @@ LAYERS = {
         *(
             "job",
             "attempt",
+            "placement",
             "result",
             "queue",
             "group",
