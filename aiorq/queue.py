@@ -622,7 +622,7 @@ class Queue:
         return await queues.compact(self.store, self.name)
 
     async def scheduler_pid(self) -> int | None:
-        """The process id of the scheduler of RQ's that looks after the queue; None when there is none."""
+        """The process id of the worker, or of RQ's scheduler, that looks after what is due; None when there is none."""
         return await queues.scheduler_pid(self.store, self.name)
 
     async def pause(self, reason: str = "") -> queues.Pause:

@@ -90,9 +90,11 @@ TRANSITIONS: Final = (
     *(Edge("promote_due", JobStatus.SCHEDULED, after) for after in (JobStatus.QUEUED, JobStatus.RATE_LIMITED)),
     *(Edge("delete", before, None) for before in JobStatus),
     Edge("empty", JobStatus.QUEUED, None),
+    Edge("free_slot", JobStatus.RATE_LIMITED, JobStatus.QUEUED),
     *(
-        Edge("readmit", before, JobStatus.QUEUED)
-        for before in (JobStatus.CREATED, JobStatus.DEFERRED, JobStatus.READY_TO_ENQUEUE)
+        Edge("readmit", before, after)
+        for before in (JobStatus.CREATED, JobStatus.DEFERRED, JobStatus.READY_TO_ENQUEUE, JobStatus.RATE_LIMITED)
+        for after in _WAITING
     ),
 )
 """Every change of state that aiorq makes, with the script that makes it."""

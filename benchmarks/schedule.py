@@ -16,7 +16,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -66,7 +66,8 @@ async def commands_while_idle(url: str) -> float:
         heard = []
 
         def listen() -> None:
-            for command in monitor.listen():
+            commands: Any = monitor.listen()
+            for command in commands:
                 if "ECHO over" in command["command"]:
                     return
                 if command["client_type"] != "lua":
@@ -104,9 +105,11 @@ async def single(number: int, table: Table) -> None:
 async def burst(number: int, table: Table) -> None:
     """Many jobs that are due in the same second, with two workers; the queue is paused, so that none is taken."""
     with EmbeddedServer() as server:
-        async with connect(server.url) as client, worker(server.url, 1), worker(server.url, 2):
+        async with connect(server.url) as client, AsyncExitStack() as workers:
             queue = Queue(connection=client)
             await queue.pause("promotion is measured")
+            for count in (1, 2):
+                await workers.enter_async_context(worker(server.url, count))
             begin = int(time.time()) + 3 + number // 1000
             dues = {f"job-{index}": begin + random.random() for index in range(number)}
             for start in range(0, number, 500):

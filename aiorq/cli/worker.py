@@ -38,6 +38,10 @@ def worker(
         typer.Option(help="Module to import once, so that no job has to; may be given several times."),
     ] = None,
     serializer: Serializer = "pickle",
+    with_scheduler: Annotated[
+        bool,
+        typer.Option("--with-scheduler", "-s", help="Accepted as in RQ: every worker does what RQ's scheduler does."),
+    ] = False,
     max_jobs: Annotated[int | None, typer.Option(help="End after that many jobs.")] = None,
     max_idle_time: Annotated[float | None, typer.Option(help="End after that many seconds without a job.")] = None,
     results_ttl: Annotated[int, typer.Option(help="Seconds that results are kept; -1 for ever.")] = 500,
@@ -118,7 +122,7 @@ def worker(
         cron=cron or (),
     )
     # This process has imported the command line: the one that forks jobs starts afresh and stays small.
-    made.run(burst, max_jobs=max_jobs, max_idle_time=max_idle_time, fork=False)
+    made.run(burst, max_jobs=max_jobs, max_idle_time=max_idle_time, with_scheduler=with_scheduler, fork=False)
     if made.cold:
         raise typer.Exit(1)
     if made.restart_requested:  # from what is on the disk now

@@ -44,6 +44,8 @@ _TYPES: Final = {
     "cron_job": "zset",
     **dict.fromkeys(_REGISTRIES, "zset"),
 }
+_OWN_TYPES: Final = {"paused": "hash", "parents": "hash", "parting": "set", "attempts": "list", "waits": "list"}
+"""Of those of aiorq's own keys that jobs depend on."""
 _ANY_TYPE: Final = frozenset({"scheduler"})  # the package rq-scheduler has other keys of that name than RQ
 
 
@@ -101,6 +103,10 @@ class Books:
         """Key, id."""
         self.links: list[tuple[str, str]] = []
         """Key of a set of dependencies or dependents, id of the job that it belongs to."""
+        self.limits: dict[str, dict[str, str]] = {}
+        """Key of a rate limit -> fields; empty where only its jobs are there."""
+        self.groups: dict[str, str] = {}
+        """Key of the set of a group -> its name."""
         self.first_seen: dict[tuple[str, str], str] = {}
         """Queue and id -> when RQ's maintenance first saw it in between."""
         self.worker_sets: list[str] = []
@@ -172,6 +178,8 @@ class Books:
             self.results.append((key, rest))
         elif kind == "workers":
             self.worker_sets.append(key)
+        elif kind == "group":
+            self.groups[key] = rest
 
     def _sort_queue(self, key: str, rest: str, entry: Entry) -> None:
         kind, queue = "queue", rest
@@ -216,7 +224,8 @@ class Books:
     def _sort_own(self, key: str, rest: str, entry: Entry) -> None:
         kind, _, name = rest.partition(":")
         if kind != "inbox":
-            self.own.append((key, rest))
+            if kind not in _OWN_TYPES or self._has_type(key, entry, _OWN_TYPES[kind]):
+                self.own.append((key, rest))
         elif self._has_type(key, entry, "list"):
             worker, _, queue = name.partition(":")
             self.inboxes.append((key, worker, queue))
@@ -225,8 +234,10 @@ class Books:
     def _sort_limit(self, key: str, rest: str, entry: Entry) -> None:
         limit, _, part = rest.rpartition(":")
         if limit and part in ("allowed", "rate_limited"):
-            if self._has_type(key, entry, "zset") and part == "rate_limited":
-                for member, score in (self.snapshot.scores(key) or {}).items():
-                    self.places[member].append(Place("rate_limited", key, limit, member, score))
-        else:
-            self._has_type(key, entry, "hash")
+            if not self._has_type(key, entry, "zset"):
+                return
+            self.limits.setdefault(limit, {})
+            for member, score in (self.snapshot.scores(key) or {}).items() if part == "rate_limited" else ():
+                self.places[member].append(Place("rate_limited", key, limit, member, score))
+        elif self._has_type(key, entry, "hash"):
+            self.limits[rest] = self.snapshot.fields(key) or {}

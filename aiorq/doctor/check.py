@@ -6,7 +6,9 @@ from typing import Final
 
 from aiorq.doctor.books import Books
 from aiorq.doctor.finding import Finding
+from aiorq.doctor.groups import Groups
 from aiorq.doctor.leftovers import Leftovers
+from aiorq.doctor.limits import Limits
 from aiorq.doctor.places import Places
 from aiorq.doctor.runs import Runs
 from aiorq.doctor.waiting import Waiting
@@ -29,7 +31,7 @@ def check(snapshot: Snapshot, *, now: float | None = None, overdue: float = OVER
     """
     books = Books(snapshot)
     found: list[Finding] = []
-    for part in (Places, Runs, Waiting, Leftovers):
+    for part in (Places, Runs, Waiting, Limits, Groups, Leftovers):
         look = part(books, snapshot.now if now is None else now, overdue)
         look.run()
         found += look.found

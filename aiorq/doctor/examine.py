@@ -170,8 +170,8 @@ class _Scope:
         """Find them in a survey."""
         self._keys = keys = store.keys
         self._snapshot = snapshot
-        self.whole = {keys.queues}
-        """All that speaks of runs and of workers; there is not much of it."""
+        self.whole = {keys.queues, keys.ended_parents}
+        """All that speaks of runs, of workers and of jobs whose dependents are set apart; there is not much of it."""
         part: set[str] = set()
         wip, workers = keys.registry("wip", ""), f"{keys.prefix}:worker"
         lists = keys.queue(""), f"{keys.prefix}:aiorq:inbox:"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
-from aiorq.store.audit import Readmission, Repair
+from aiorq.store.audit import AnyRepair
 
 
 class Severity(str, Enum):
@@ -35,7 +35,7 @@ class Finding:
     """What is wrong, a sentence for people."""
     remedy: str
     """What a repair does, or why there is none."""
-    repair: Repair | Readmission | None = field(default=None, compare=False)
+    repair: AnyRepair | None = field(default=None, compare=False)
     """The repair; None where only a person can decide."""
     jobs: frozenset[str] = field(default=frozenset(), compare=False)
     """Ids of the jobs to look at again to see whether it is still so."""

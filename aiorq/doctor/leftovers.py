@@ -12,6 +12,7 @@ from aiorq.store.audit import Repair
 
 _LEFT: Final = 86_400  # seconds that something which belongs to nobody is kept, in case somebody wants to look at it
 _CAPPED: Final = frozenset({"dropped", "inboxes", "paused"})  # an entry for each queue, of each worker at most
+_OF_JOBS: Final = frozenset({"attempts", "waits"})
 _PASSING: Final = frozenset({"parents", "parting"})  # a worker looks at what is there, and it is gone
 
 
@@ -40,12 +41,25 @@ class Leftovers(Look):
         for key, name in books.own:
             kind, *owners = name.split(":")
             owned = any(owner in books.jobs or owner in books.workers for owner in owners)
-            if kind == "ended":
+            if kind == "cron":
+                self._cron(key, owners)
+            elif kind == "ended":
                 self._expires(key, "it should be there for a minute after a run, and never expires")
+            elif kind in _OF_JOBS and not owned:
+                self._expires(
+                    key, f"it belongs to job {shown(owners[0])}, which is gone, and never expires", owners[:1]
+                )
             elif not owned and kind not in _CAPPED | _PASSING and books.ttl_ms(key) == -1:
                 problem = "it belongs to no job and no worker, and never expires"
                 remedy = "nothing: another version of aiorq may know what it is for"
                 self.say("kept for ever", "I15", Severity.WARNING, key, problem, remedy, jobs=owners, keys=[key])
+
+    def _cron(self, key: str, parts: list[str]) -> None:
+        """What is kept of a cron entry comes and goes with it."""
+        keys, name = self.keys, ":".join(parts[1:])
+        together = {keys.cron_entries, keys.cron_state(name), keys.cron_fields(name)}
+        if parts and parts != ["next"] and not together <= self.books.snapshot.entries.keys():
+            self._expires(key, f"it belongs to cron entry {shown(name)}, which is gone, and never expires")
 
     def _expires(self, key: str, problem: str, gone: Iterable[str] = ()) -> None:
         if self.books.ttl_ms(key) != -1:

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from aiorq.doctor.books import LISTS, Books, Place
 from aiorq.doctor.finding import Finding, Severity
-from aiorq.store.audit import Readmission, Repair
+from aiorq.store.audit import AnyRepair, Readmission
 
 Checks: TypeAlias = tuple[tuple[str, tuple[str, ...]], ...]
 Commands: TypeAlias = tuple[tuple[str, ...], ...]
@@ -37,7 +37,7 @@ class Look:
         subject: str,
         problem: str,
         remedy: str,
-        repair: Repair | Readmission | None = None,
+        repair: AnyRepair | None = None,
         *,
         jobs: Iterable[str] = (),
         keys: Iterable[str] = (),

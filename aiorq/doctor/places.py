@@ -63,8 +63,15 @@ class Places(Look):
         ttl_ms = self.books.ttl_ms(self.keys.job(job_id))
         if status in _ENDED and 0 <= ttl_ms <= _SAME_MS:
             return
+        if status == "failed" and "aiorq_unlisted" in fields:  # its worker was told not to list failures
+            return
         problem = f"it is {status} and nothing lists it"
         severity = Severity.WARNING if status in _ENDED else Severity.ERROR
+        if status == "rate_limited" and fields.get("rate_limit_key") and fields.get("origin"):
+            remedy = "let it wait for its rate limit, or queue it"
+            readmission = self.readmission(job_id, fields, ())
+            self.say("listed nowhere", "I1", severity, job_id, problem, remedy, readmission, jobs=[job_id])
+            return
         remedy, checks, commands = self._entry(job_id, fields, status)
         if not commands:
             self.say("listed nowhere", "I1", severity, job_id, problem, remedy, jobs=[job_id])
@@ -77,10 +84,11 @@ class Places(Look):
         keys, queue, now = self.keys, fields.get("origin", ""), math.floor(self.now)
         if status == "rate_limited":
             limit = fields.get("rate_limit_key", "")
-            key = f"{keys.prefix}:rl:{limit}:rate_limited"
             if not limit:
                 return "nothing: it does not say to which rate limit it belongs", (), ()
-            return "let it wait for its rate limit", self.absent(key, job_id), (("ZADD", key, f"{now}", job_id),)
+            key = keys.limited(limit)
+            commands = (("ZADD", key, f"{now}", job_id), ("SADD", keys.limits, limit))
+            return "let it wait for its rate limit", self.absent(key, job_id), commands
         if not queue:
             return "nothing: it does not say to which queue it belongs", (), ()
         if status in ("queued", "ready_to_enqueue"):

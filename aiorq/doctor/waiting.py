@@ -17,13 +17,13 @@ class Waiting(Look):
         """Look, and fill `found`."""
         books = self.books
         graph: dict[str, list[str]] = {}
-        parting = self._parting()
+        ended = self._ended()
         for job_id, fields in books.jobs.items():
             if fields.get("status") != "deferred":
                 continue
             parents = self._parents(job_id, fields)
             graph[job_id] = parents
-            if job_id in parting:
+            if not ended.isdisjoint(parents):  # a worker is about to look at who waits for these
                 continue
             unmet = [parent for parent in parents if not books.is_met(parent, fields)]
             jobs = [job_id, *parents]
@@ -66,12 +66,23 @@ class Waiting(Look):
             jobs=jobs,
         )
 
-    def _parting(self) -> set[str]:
-        """Those that a worker is about to look at, since one of their parents has ended."""
-        snapshot, head = self.books.snapshot, self.keys.parting("")
-        if self.keys.ended_parents not in snapshot.entries:
-            return set()
-        return set().union(*(snapshot.members(key) or () for key in snapshot.entries if key.startswith(head)))
+    def _ended(self) -> set[str]:
+        """The jobs that have ended and whose dependents, set apart, were not looked at yet."""
+        books, keys = self.books, self.keys
+        parts = books.snapshot.fields(keys.ended_parents) or {}
+        for key, name in books.own:
+            kind, _, part = name.partition(":")
+            if kind == "parting" and part not in parts:
+                self._forgotten(key, part)
+        return {part.partition(":")[0] for part in parts}
+
+    def _forgotten(self, key: str, part: str) -> None:
+        ended = self.keys.ended_parents
+        checks = (("=set", ("TYPE", key)), ("-", ("HEXISTS", ended, part)))
+        # Those who wait for nothing any more are found so all the same.
+        repair = Repair(checks, (("HSET", ended, part, "failed"),))
+        problem = f"it holds jobs that wait for one which has ended, and {ended} does not name it: nobody looks at them"
+        self.say("set apart and forgotten", "I10", Severity.ERROR, key, problem, "name it", repair, keys=[key, ended])
 
     def _parents(self, job_id: str, fields: dict[str, str]) -> list[str]:
         parents = self.books.snapshot.members(self.keys.dependencies(job_id))

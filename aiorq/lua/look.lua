@@ -9,15 +9,20 @@
 -- Returns the time of the server (seconds), then for each key that exists: name, type, milliseconds to live (-1 for
 -- ever), content.
 --
--- Content: of a hash the fields asked for, of a list or a set the entries, of a sorted set entries and scores in turn, of
+-- Content: of a hash the fields asked for (all, of the one that tells whose dependents are set apart), of a list or a set
+-- the entries, of a sorted set entries and scores in turn, of
 -- a string its first 100 bytes, of other types nothing. In place of too many entries stands their number.
+-- @include keys
 -- @include clock
 -- @include dates
-local pattern, whole, most = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local prefix, pattern, whole, most = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local fields = tonumber(ARGV[5])
 local reply = {epoch(now())}
 
-local function read_hash(key) return redis.call('HMGET', key, unpack(ARGV, 6, 5 + fields)) end
+local function read_hash(key)
+  if key == ended_parents_key(prefix) then return redis.call('HGETALL', key) end
+  return redis.call('HMGET', key, unpack(ARGV, 6, 5 + fields))
+end
 
 local function read_list(key, part)
   if not part then

@@ -44,8 +44,10 @@ for index = 1, #page[2], 2 do
     left = left + redis.call('ZREM', registry, id)
   elseif stale == 'deferred' then
     local became = enqueue_dependent(prefix, id, '', 'gone', moment)
-    if became == 'elsewhere' then redis.call('ZREM', registry, id) end -- of a former life, whose time was over
-    if became ~= 'waits' then left = left + 1 end
+    if became == 'enqueued' then left = left + 1
+    elseif became == 'elsewhere' and type(redis.pcall('HGET', job_key(prefix, id), 'status')) == 'string' then
+      left = left + redis.call('ZREM', registry, id) -- of a former life, whose time was over
+    end
   end
 end
 return {page[1], left}

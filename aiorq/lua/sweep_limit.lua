@@ -12,37 +12,22 @@
 -- @include clock
 -- @include dates
 -- @include place
+-- @include slots
 local entries, limits, prefix, limit, kind = KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3]
 local cursor, most = ARGV[4], tonumber(ARGV[5])
 local moment = now()
-
--- A job that RQ canceled or deleted while it runs keeps its slot until that run has ended.
-local function belongs(id)
-  local status = redis.pcall('HGET', job_key(prefix, id), 'status')
-  if kind == 'rate_limited' then return status == 'rate_limited' end
-  if status == 'queued' or status == 'started' then return true end
-  local running = redis.pcall('ZCOUNT', executions_key(prefix, id), epoch(moment), '+inf')
-  return type(running) == 'number' and running > 0
-end
 
 local left = 0
 local page = redis.call('ZSCAN', entries, cursor, 'COUNT', most)
 for index = 1, #page[2], 2 do
   local id = page[2][index]
-  if not belongs(id) then left = left + redis.call('ZREM', entries, id) end
+  if not belongs_to(prefix, kind, id, moment) then left = left + redis.call('ZREM', entries, id) end
 end
 if page[1] == '0' then
-  local config, first = limit_key(prefix, limit), redis.pcall('ZRANGE', limited_key(prefix, limit), 0, 0)[1]
-  local concurrency = redis.pcall('HGET', config, 'concurrency')
-  -- Without its number, a limit takes that of the job whose turn it is.
-  if first and type(concurrency) ~= 'string' then
-    concurrency = redis.pcall('HGET', job_key(prefix, first), 'rate_limit_concurrency')
-  end
-  concurrency = type(concurrency) == 'string' and tonumber(concurrency)
-  if concurrency then admit(prefix, limit, concurrency, moment) end
+  fill_slots(prefix, limit, moment)
   if redis.call('EXISTS', allowed_key(prefix, limit), limited_key(prefix, limit)) == 0 then
     redis.call('SREM', limits, limit)
-    redis.call('DEL', config)
+    redis.call('DEL', limit_key(prefix, limit))
   end
 end
 return {page[1], left}

@@ -27,13 +27,17 @@ FIELDS: Final = (
     "allow_dependency_failures",
     "repeat_intervals",
     "rate_limit_key",
+    "concurrency",
+    "group_id",
     "ttl",
     "job_id",
     "birth",
     "death",
     "aiorq_boot",
+    "aiorq_unlisted",
 )
-"""The fields that are read of hashes, of jobs, executions and workers alike: none of them is large."""
+"""The fields that are read of hashes, of jobs, executions, workers and rate limits alike: none of them is large. Of the
+one that tells whose dependents are set apart all are read."""
 
 _SCAN_COUNT: Final = 500
 _KEYS_A_CALL: Final = 100
@@ -168,9 +172,23 @@ class Readmission(NamedTuple):
     parents: tuple[tuple[str, str], ...]
 
 
-async def repair(store: Store, repair: Repair | Readmission) -> bool:
+class SlotRepair(NamedTuple):
+    """A slot of a rate limit that is for somebody else: see `lua/free_slot.lua`."""
+
+    limit: str
+    job_id: str
+    """Who holds it; empty for one that is free."""
+
+
+AnyRepair: TypeAlias = Repair | Readmission | SlotRepair
+
+
+async def repair(store: Store, repair: AnyRepair) -> bool:
     """Carry out a repair, atomically; False when something is not as it was found, and nothing was changed."""
     args: list[Value] = []
+    if isinstance(repair, SlotRepair):
+        keys = [_raw(store.keys.allowed(repair.limit))]
+        return bool(await store.run("free_slot", keys, _raw(repair.limit), _raw(repair.job_id)) == b"repaired")
     if isinstance(repair, Readmission):
         for parent, status in repair.parents:
             args += [_raw(parent), _raw(status)]
@@ -203,7 +221,9 @@ def _read(store: Store, reply: list[Any]) -> tuple[Snapshot, dict[str, tuple[str
         if isinstance(raw, int):
             large[key] = (kind, ttl_ms)
         else:
-            snapshot.entries[key] = Entry(kind, ttl_ms, _content(kind, raw))
+            whole = key == store.keys.ended_parents and kind == "hash"
+            content = dict(zip(map(_text, raw[::2]), map(_text, raw[1::2]), strict=True)) if whole else None
+            snapshot.entries[key] = Entry(kind, ttl_ms, content if whole else _content(kind, raw))
     return snapshot, large
 
 

@@ -249,8 +249,8 @@ async def listen(store: Store) -> AsyncGenerator[None]:
     Raises:
         ConnectionLostError: the connection is lost; listen anew.
     """
-    channel = store.keys.cron_changed
-    async with store.transport.dedicated() as connection, aclosing(connection.subscribe(channel, _PING)) as messages:
+    channels = [store.keys.cron_changed]
+    async with store.transport.dedicated() as connection, aclosing(connection.subscribe(channels, _PING)) as messages:
         async for _ in messages:
             yield
 

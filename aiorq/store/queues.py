@@ -86,7 +86,7 @@ async def compact(store: Store, queue: str) -> int:
 
 
 async def scheduler_pid(store: Store, queue: str) -> int | None:
-    """The process id of the scheduler of RQ's that has the lock of a queue; None when there is none."""
+    """The process id of who has RQ's scheduler lock of a queue, a worker or a scheduler of RQ's; None for nobody."""
     name = await store.transport.execute("GET", store.keys.scheduler_lock(queue))
     pid = name and await store.transport.execute("HGET", store.keys.scheduler(name.decode(errors="replace")), "pid")
     return int(pid) if pid and pid.isdigit() else None

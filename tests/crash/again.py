@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final, Literal
 
 from aiorq import Callback, JobStatus, RateLimit, Repeat, Retry, Webhook
 from tests.crash.dependents import all_but
-from tests.crash.scenarios import ENTER, FINISHED, LEAVE, Failing, Scenario
+from tests.crash.scenarios import ENTER, FINISHED, LEAVE, Failing, Later, Scenario
 from tests.crash.stage import Actor, Fate, Stage
 
 
@@ -83,25 +83,24 @@ class Repeating(Scenario):
         stage.expected["it"] = stage.expected["it"]._replace(starts=2, outcomes=outcomes + to_come)
 
 
-class RepeatingLater(Repeating):
+class RepeatingLater(Later, Repeating):
     """The job runs again a second after it has succeeded."""
 
     interval = 1
     points: ClassVar[tuple[str, ...]] = (
-        *(*ENTER, "begin#1", "renew#2", "finish#1", "claim#2", "CLIENT ID#1", "BLMOVE#1", "promote#1", "claim#3"),
-        *("begin#2", "finish#2", *LEAVE),
+        *(*all_but(ENTER, "overdue#1"), "hold_schedules#1", "promote_due#1", "promote_due#2", "begin#1", "renew#2"),
+        *("finish#1", "claim#2", "CLIENT ID#1", "BLMOVE#1", "promote_due#3", "claim#3", "begin#2", "finish#2", *LEAVE),
     )
-    elsewhere: ClassVar[tuple[str, ...]] = all_but(points, "finish#1", "promote#1")
+    elsewhere: ClassVar[tuple[str, ...]] = all_but(points, "finish#1", "promote_due#3")
     steps: ClassVar[tuple[tuple[str, str], ...]] = (
         ("claim#1", "held"),
         ("begin#1", "started"),
         ("finish#1", "scheduled"),
-        ("promote#1", "queued"),
+        ("promote_due#3", "queued"),
         ("claim#3", "held"),
         ("begin#2", "started"),
         ("finish#2", "finished"),
     )
-    options: ClassVar[dict[str, Any]] = {"max_jobs": 2}
 
 
 class Limited(Scenario):

@@ -20,6 +20,7 @@ from aiorq.group import Group
 from aiorq.rate_limit import RateLimit
 from tests.crash import faults, points
 from tests.crash.points import Point, report
+from tests.cron.roles import schedule, use_cron
 
 
 class _Told(logging.Handler):
@@ -103,7 +104,13 @@ def mend(url: str) -> None:
     asyncio.run(main())
 
 
-ROLES = {role.__name__: role for role in (work, enqueue, enqueue_many, enqueue_with_wishes, enqueue_family, ask, mend)}
+ROLES = {
+    role.__name__: role
+    for role in (
+        *(work, enqueue, enqueue_many, enqueue_with_wishes, enqueue_family, ask, mend),
+        *(schedule, use_cron),
+    )
+}
 
 
 def become(pipe: int, role: str, kill: list[str] | None, hold: list[str] | None, fault: str, **given: Any) -> NoReturn:

@@ -16,7 +16,11 @@ from tests.crash.scenarios import Scenario
 from tests.crash.stage import Actor
 
 SCENARIOS = scenarios.SCENARIOS | again.SCENARIOS | clients.SCENARIOS | dependents.SCENARIOS | upkeep.SCENARIOS
-ALONE = {"browse", "compact", "empty", "pause", "sweep_workers", "tally"}
+ALONE = {"browse", "compact", "empty", "pause", "sweep_workers", "tally"} | {
+    name
+    for name in scripts.names()
+    if name.startswith("cron_")  # tests/cron/test_processes.py kills around each
+}
 """Scripts of which each call stands for itself: nothing has to follow that a kill could keep from happening."""
 SHOWN = 2000
 """Characters of each failure that are shown."""

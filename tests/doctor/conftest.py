@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, TypeAlias, cast
 
 import pytest
 from redis.asyncio import Redis
 
 from aiorq.doctor import Finding, Report, examine
-from aiorq.store import workers
+from aiorq.store import jobs, workers
 from aiorq.store.base import Store, store_of
 from tests.scripts.conftest import Books, ClockedStore, Desk
 
@@ -40,6 +41,22 @@ class Ward(Desk):
         for parent in parents:
             await self.client.sadd(f"rq:job:{parent}:dependents", job_id)
             await self.client.sadd(f"rq:job::{job_id}:dependencies", parent)
+
+    async def limit(self, *job_ids: str, concurrency: int = 1, **attributes: Any) -> None:
+        """Enqueue jobs behind the rate limit `k`."""
+        fields = {"rate_limit_key": "k", "rate_limit_concurrency": concurrency, **attributes}
+        for job_id in job_ids:
+            await jobs.enqueue(self.store, replace(self.new(job_id, **fields), limit=("k", concurrency)))
+
+    async def wait(self, job_id: str, *parents: str, allow: bool = False, **attributes: Any) -> None:
+        """Enqueue a job that waits for others."""
+        new = self.new(job_id, allow_dependency_failures=allow, **attributes)
+        await jobs.enqueue(self.store, replace(new, parents=parents, allow_failure=allow))
+
+    async def group(self, *job_ids: str) -> None:
+        """Enqueue jobs of the group `g`."""
+        for job_id in job_ids:
+            await jobs.enqueue(self.store, replace(self.new(job_id, group_id="g"), group="g"))
 
     async def set(self, job_id: str, **fields: str) -> None:
         """Change fields of a job behind everybody's back."""

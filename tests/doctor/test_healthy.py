@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
-import jobs
+import jobs as functions
 import pytest
 import redis
 import rq
@@ -17,7 +18,7 @@ from rq.rate_limit import RateLimit
 
 from aiorq import Queue
 from aiorq.doctor import check, examine
-from aiorq.store import audit, runs
+from aiorq.store import audit, jobs, queues, runs
 from aiorq.store.base import store_of
 from tests.doctor.conftest import Look, Ward, of_books
 from tests.execution.processes import LIMIT
@@ -56,6 +57,50 @@ async def test_dependents_that_a_worker_is_about_to_look_at(queue: Queue, look: 
     await queue.enqueue_many([Queue.prepare_data("jobs.add", (1,), depends_on=parent) for _ in range(101)])
     await parent.delete()
     assert await queue.deferred_job_registry.count() == 101
+    assert of_books(await look()) == []
+
+
+async def test_what_jobs_may_ask_for(ward: Ward, look: Look) -> None:
+    """Dependencies, schedules, rate limits, groups, repeats, attempts, pauses, and jobs that their enqueuer runs."""
+    store = ward.store
+    await ward.register()
+    await ward.enqueue("parent", "other-parent")
+    await ward.wait("waits", "parent", "other-parent")
+    await ward.wait("allows", "parent", allow=True)
+    await ward.group("of-a-group", "gone-of-a-group")
+    await ward.client.delete("rq:job:gone-of-a-group")
+    await ward.client.lrem("rq:queue:default", 1, "gone-of-a-group")
+    await jobs.enqueue(store, replace(ward.new("scheduled"), delay=500.0))
+    await jobs.enqueue(store, replace(ward.new("here"), run_token="t" * 32, lease=100.0))
+    await ward.limit("first", "second", "third", concurrency=2)
+    await queues.pause(store, "paused", "for a while")
+
+    repeats = await ward.start("repeats", "other", repeats_left=2, repeat_intervals=[0, 500])
+    await runs.finish(store, "w", repeats, b"", 500)
+    for claim in await ward.claim("other") or []:
+        await runs.finish(store, "w", claim.run, b"", -1)
+    again = await ward.start("again", "other", retries_left=2, retry_intervals=[500])
+    await runs.fail(store, "w", again, b"", 500)
+    asks = await ward.start("asks", "other")
+    await runs.retry(store, "w", asks, most=1, intervals=[500], at_front=False, failure_ttl=500)
+    unlisted = await ward.start("unlisted", "other")
+    await runs.fail(store, "w", unlisted, b"", -1, listed=False)
+    await ward.enqueue("canceled")
+    await jobs.cancel(store, "canceled", 500)
+    assert of_books(await look()) == []
+
+
+async def test_many_that_wait(ward: Ward, look: Look) -> None:
+    """While dependents are set apart nobody has looked at them, and nothing is wrong."""
+    run = await ward.start("parent")
+    many = [replace(ward.new(f"child-{number}"), parents=["parent"]) for number in range(150)]
+    await jobs.enqueue_many(ward.store, many)
+    keys = [ward.store.keys.job("parent")]
+    said = await ward.store.run("finish", keys, "w", "default", "parent", run.token, b"", 500)
+    assert said.startswith(b"ok parent:")
+    assert of_books(await look()) == []
+    await jobs.enqueue_dependents(ward.store, said.decode().partition(" ")[2])
+    assert await queues.count(ward.store, "default") == 150
     assert of_books(await look()) == []
 
 
@@ -106,7 +151,7 @@ async def test_while_jobs_run(start: Started, queue: Queue, connection: Redis) -
     async def feed() -> None:
         for number in range(150):
             chosen = (queue, other)[number % 2]
-            await chosen.enqueue(jobs.nothing, result_ttl=number % 3 - 1, at_front=number % 5 == 0)
+            await chosen.enqueue(functions.nothing, result_ttl=number % 3 - 1, at_front=number % 5 == 0)
 
     feeding = asyncio.create_task(feed())
     looks = 0
@@ -149,7 +194,23 @@ async def test_real_rq_in_every_state(
     rq_queue.enqueue("jobs.add", 1, unique=True, job_id="unique")
     for _ in range(3):
         rq.Queue("limited", connection=client).enqueue("jobs.add", 1, rate_limit=RateLimit("k", 1))
-    rq.Queue("sync", connection=client, is_async=False).enqueue(jobs.add, 1)
+    rq.Queue("sync", connection=client, is_async=False).enqueue(functions.add, 1)
+    assert of_books(await look()) == []
+
+    limited = rq.Queue("limited", connection=client)
+    limited.enqueue("jobs.fail", rate_limit=RateLimit("k", 1), retry=rq.Retry(max=1))
+    limited.enqueue("jobs.fail", rate_limit=RateLimit("k", 1), retry=rq.Retry(max=1, interval=600))
+    limited.enqueue("jobs.add", 1, rate_limit=RateLimit("k", 1)).cancel()
+    await rq_command.work("limited")
+    assert of_books(await look()) == []
+    for job_id in limited.failed_job_registry.get_job_ids():
+        limited.failed_job_registry.requeue(job_id)
+    first, second = (limited.enqueue("jobs.add", 1) for _ in range(2))
+    limited.enqueue("jobs.add", 1, depends_on=[first, second])
+    first.cancel(enqueue_dependents=True)
+    second.delete()
+    assert [finding.rule for finding in of_books(await look())] == []
+    await rq_command.work("limited")
     assert of_books(await look()) == []
 
     gate = make_gate()

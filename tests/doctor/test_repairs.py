@@ -93,10 +93,34 @@ async def ended_otherwise_in_no_registry(ward: Ward) -> None:
     await ward.client.delete("rq:failed:default", "rq:canceled:default")
 
 
-@case(("I1", "listed nowhere", "error"))
+@case(("I1", "listed nowhere", "error"), a="queue:default")
 async def rate_limited_and_not_waiting(ward: Ward) -> None:
     await ward.put("a", "rate_limited")
     await ward.set("a", rate_limit_key="k")
+
+
+@case(("I1", "listed nowhere", "error"), a="queue:default", b="rl:k:rate_limited")
+async def rate_limited_and_not_waiting_for_a_slot_that_another_has(ward: Ward) -> None:
+    await ward.limit("a", "b")
+    await ward.client.zrem("rq:rl:k:rate_limited", "b")
+
+
+@case(("I1", "listed nowhere", "error"), cured=False)
+async def rate_limited_and_nobody_knows_how(ward: Ward) -> None:
+    await ward.put("a", "rate_limited")
+
+
+@case(("I2", "listed elsewhere", "error"), a="queue:default", b="rl:k:rate_limited")
+async def rate_limited_and_in_its_queue(ward: Ward) -> None:
+    await ward.limit("a", "b")
+    await ward.client.zrem("rq:rl:k:rate_limited", "b")
+    await ward.client.rpush("rq:queue:default", "b")
+
+
+@case(("I1", "listed more than once", "error"), a="queue:default")
+async def queued_and_waiting_for_a_slot(ward: Ward) -> None:
+    await ward.limit("a")
+    await ward.client.zadd("rq:rl:k:rate_limited", {"a": 1})
 
 
 @case(("I1", "listed nowhere", "error"), cured=False)
@@ -340,6 +364,29 @@ async def parent_that_does_not_know(ward: Ward) -> None:
     await ward.client.delete("rq:job:p:dependents")
 
 
+@case(("I10", "waits for nothing", "error"), a="scheduled:default", b="rl:k:rate_limited", c="queue:default")
+async def parents_ended_of_those_who_asked_for_more(ward: Ward) -> None:
+    """One is to run later, and one has a rate limit, whose only slot another has."""
+    await ward.limit("c")
+    await ward.enqueue("p")
+    await ward.wait("a", "p")
+    await ward.set("a", aiorq_at="4102444800.000000")
+    await ward.set("p", status="finished")
+    await ward.client.delete("rq:queue:default")
+    await ward.client.rpush("rq:queue:default", "c")
+    await ward.client.zadd("rq:finished:default", {"p": time.time() + 500})
+    await ward.limit("b")
+
+
+@case(("I10", "set apart and forgotten", "error"), a="deferred:default", b="deferred:default")
+async def dependents_that_nobody_looks_at(ward: Ward) -> None:
+    await ward.enqueue("q", queue="other")
+    await ward.put("p", "finished")
+    for job_id in "ab":
+        await ward.defer(job_id, "p", "q")
+    await ward.client.rename("rq:job:p:dependents", "rq:aiorq:parting:p:1.000000")
+
+
 @case(("I11", "wait for each other", "error"), a="deferred:default", b="deferred:default", cured=False)
 async def circle(ward: Ward) -> None:
     await ward.defer("a", "b")
@@ -352,7 +399,71 @@ async def waits_for_itself(ward: Ward) -> None:
     await ward.defer("a", "a")
 
 
+# I14: rate limits
+
+
+@case(("I14", "slot of nobody", "warning"), b="queue:default")
+async def slot_of_a_job_that_is_gone(ward: Ward) -> None:
+    await ward.limit("a", "b", concurrency=2)
+    await ward.client.delete("rq:job:a")
+    await ward.client.lrem("rq:queue:default", 1, "a")
+
+
+@case(("I14", "slot of nobody", "error"), a="finished:default", b="queue:default", c="rl:k:rate_limited")
+async def slot_of_a_job_that_has_finished_while_others_wait(ward: Ward) -> None:
+    await ward.limit("a", "b", "c")
+    await ward.set("a", status="finished")
+    await ward.client.lrem("rq:queue:default", 1, "a")
+    await ward.client.zadd("rq:finished:default", {"a": time.time() + 500})
+
+
+@case(("I14", "slot is free", "error"), a="queue:default", b="rl:k:rate_limited")
+async def slot_that_nobody_gave_away(ward: Ward) -> None:
+    """As when a worker of RQ's ends between two steps."""
+    await ward.limit("gone", "a", "b")
+    await ward.client.delete("rq:job:gone")
+    await ward.client.lrem("rq:queue:default", 1, "gone")
+    await ward.client.zrem("rq:rl:k:allowed", "gone")
+
+
+@case(("I14", "slot is free", "error"), a="queue:default")
+async def limit_without_its_number(ward: Ward) -> None:
+    await ward.limit("gone", "a")
+    await ward.client.delete("rq:job:gone", "rq:rl:k", "rq:rl:k:allowed")
+    await ward.client.lrem("rq:queue:default", 1, "gone")
+
+
+@case(("I15", "unlisted rate limit", "warning"), a="queue:default")
+async def limit_that_nobody_knows(ward: Ward) -> None:
+    await ward.limit("a")
+    await ward.client.delete("rq:rl-keys")
+
+
 # I15: what is left over
+
+
+@case(("I15", "unlisted group", "warning"), a="queue:default")
+async def group_that_nobody_knows(ward: Ward) -> None:
+    await ward.group("a")
+    await ward.client.delete("rq:groups")
+
+
+@case(("I15", "missing in its group", "warning"), a="queue:default", b="queue:default")
+async def group_that_does_not_know(ward: Ward) -> None:
+    await ward.group("a", "b")
+    await ward.client.srem("rq:group:g", "a")
+
+
+@case(*[("I15", "missing in its group", "warning")] * 2, a="queue:default", b="queue:default")
+async def group_that_is_gone(ward: Ward) -> None:
+    await ward.group("a", "b")
+    await ward.client.delete("rq:group:g", "rq:groups")
+
+
+@case(*[("I15", "kept for ever", "warning")] * 2)
+async def notes_of_a_job_that_is_gone(ward: Ward) -> None:
+    await ward.client.rpush("rq:aiorq:attempts:a", "{}")
+    await ward.client.rpush("rq:aiorq:waits:a", "b", "")
 
 
 @case(*[("I15", "kept for ever", "warning")] * 3)
@@ -410,10 +521,12 @@ async def keys_of_somebody_else(ward: Ward) -> None:
     await ward.client.set(b"rq:mine:\xff", 1)
 
 
-@case(*[("I18", "wrong type", "error")] * 14, cured=False)
+@case(*[("I18", "wrong type", "error")] * 22, cured=False)
 async def keys_of_another_type(ward: Ward) -> None:
     names = ["queue:q", "job:a", "job:b:dependents", "job::b:dependencies", "executions:c", "execution:c:t", "wip:q"]
     names += ["finished:q", "worker:w", "worker:w:executions", "workers", "queues", "aiorq:inbox:w:q", "results:e"]
+    names += ["rl:k", "rl:k:allowed", "rl:k:rate_limited", "aiorq:paused", "aiorq:parents", "aiorq:parting:p:1"]
+    names += ["aiorq:attempts:f", "aiorq:waits:f"]
     for name in names:
         await ward.client.set(f"rq:{name}", "text", ex=100)
 

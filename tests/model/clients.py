@@ -249,6 +249,8 @@ class Clients(Ground):
         self.count("ask_stop", "asked" if asked.is_answered else "unanswered")
         if asked.is_answered:
             self.history.asked.add(asked.token)
+        if named:
+            self.send_again()
 
     @step(job_ids=st.lists(st.sampled_from(IDS), min_size=1, max_size=2), number=PICKS, any_job=st.booleans())
     def delete(self, job_ids: list[str], number: int, any_job: bool) -> None:

@@ -15,11 +15,11 @@ from hypothesis import note
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from aiorq import Job as Handle
-from aiorq import connect
+from aiorq import connect, doctor
 from aiorq.call import make_call
 from aiorq.keys import Keys
 from aiorq.options import JobOptions
-from aiorq.store import workers
+from aiorq.store import audit, workers
 from aiorq.store.jobs import NewJob
 from aiorq.store.overdue import Finding
 from aiorq.store.runs import Run
@@ -39,6 +39,8 @@ ORDERS: Final = (["a"], ["b"], ["a", "b"], ["b", "a"])
 LEASE: Final = 15
 WORKER_TTL: Final = 480
 PICKS: Final = st.integers(0, 7)
+_LEFT: Final = frozenset({"overdue", "worker is gone", "inbox of nobody"})
+"""What the doctor finds that steps leave to be dealt with."""
 KEPT: Final = st.sampled_from((500, 20, -1, 0))
 
 
@@ -103,8 +105,10 @@ def step(**draws: st.SearchStrategy[Any]) -> Callable[[Callable[..., None]], Any
     def decorate(act: Callable[..., None]) -> Any:
         @functools.wraps(act)
         def counted(self: Ground, **drawn: Any) -> None:
+            self.is_sound = False
             act(self, **drawn)
             self.check()
+            self.is_sound = True
             self.tally.steps += 1
 
         return rule(**draws)(counted)  # type: ignore[call-overload]
@@ -114,6 +118,14 @@ def step(**draws: st.SearchStrategy[Any]) -> Callable[[Callable[..., None]], Any
 
 while_jobs_run = precondition(lambda self: bool(self.running()))
 """There is a run that a living worker has, or whoever enqueued it."""
+
+
+_SAME_ANSWER: Final = frozenset({"requeue", "cancel", "finish", "fail", "retry", "stop", "pause"})
+
+
+def _word(reply: Any) -> Any:
+    """What an answer says first; a second one does not tell again who was enqueued."""
+    return reply[0] if isinstance(reply, list) else reply.split(b" ")[0]
 
 
 class Ground(RuleBasedStateMachine):
@@ -138,6 +150,8 @@ class Ground(RuleBasedStateMachine):
         """The first id in each inbox when the reaper last looked."""
         self.overdue: list[Finding] = []
         """What a reaper found and did not come to deal with."""
+        self.is_sound = True
+        """Whether the last step held."""
         self.repeatable: Call | None = None
         """The last call of a script, where it may be sent again now."""
         self.run(self._begin())
@@ -209,11 +223,30 @@ class Ground(RuleBasedStateMachine):
         if self.history.let_go:
             self.count("let go by", self.script)
 
+    def teardown(self) -> None:
+        """The doctor sees nothing wrong either, where nothing was left of a job whose time was over, or in an inbox."""
+        if not self.is_sound or self.history.expired or any(self.history.strays.values()):
+            return
+        findings = doctor.check(self.run(audit.look(self.store)))
+        wrong = [finding for finding in findings if finding.rule not in _LEFT]
+        assert not wrong, f"the doctor says: {wrong}"
+        self.tally.words["doctor"] += 1
+
     def check_unchanged(self, before: Raw, what: str, *but: str) -> None:
         now = self.store.raw
         changed = {name for name in now.keys() | before.keys() if now.get(name) != before.get(name)}
         changed -= {f"{PREFIX}:{name}".encode() for name in but}
         assert not changed, f"{what} changed {sorted(changed)}"
+
+    def send_again(self) -> None:
+        call, before = self.repeatable, self.store.raw
+        if call is None:
+            return
+        reply = self.run(self.store.repeat(call))
+        self.check_unchanged(before, f"the same {call.script}")
+        if call.script in _SAME_ANSWER:
+            assert _word(reply) == _word(call.reply), f"the same {call.script} answered {reply!r}, not {call.reply!r}"
+        self.count(call.script, "again")
 
     def nonce(self) -> str:
         return f"{next(self.numbers):028x}"

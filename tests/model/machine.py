@@ -124,16 +124,18 @@ class Machine(Upkeep):
         shapes=st.lists(SHAPE_NUMBERS, min_size=1, max_size=4),
         how=st.sampled_from(_PARENT_ENDS),
         allow=st.booleans(),
-        two=st.booleans(),
+        names=st.sampled_from((("",), ("", ""), ("j0",), ("j1", ""))),
         severed=st.sampled_from((None, 0, 1)),
     )
-    def end_parent(self, number: int, shapes: list[int], how: str, allow: bool, two: bool, severed: int | None) -> None:
-        """A job ends that others wait for, perhaps more than are looked at at once."""
+    def end_parent(
+        self, number: int, shapes: list[int], how: str, allow: bool, names: tuple[str, ...], severed: int | None
+    ) -> None:
+        """Jobs end that others wait for, perhaps more than are looked at at once; one with its own id comes again."""
         parents = []
-        for _ in range(1 + two):
-            self.send([self.make("", "a", MORTAL, first=True)], together=False)
+        for name in names:
+            self.send([self.make(name, "a", MORTAL, first=True)], together=False)
             self.check()
-            parents.append(list(self.model.jobs)[-1])
+            parents.append(name or list(self.model.jobs)[-1])
         children = [
             self.make("", QUEUES[index % 2], shape, first=bool(index % 3), parents=parents, allow=allow)
             for index, shape in enumerate(shapes)
@@ -143,6 +145,8 @@ class Machine(Upkeep):
         for parent in parents:
             self.end(parent, how, number, severed)
             self.check()
+        if names[0]:
+            self.send([self.make(names[0], "a", MORTAL, parents=[children[0][0].id])], together=False)
 
     def end(self, job_id: str, how: str, number: int, severed: int | None) -> None:
         if how == "cancel":
@@ -215,12 +219,7 @@ class Machine(Upkeep):
     @step()
     def again(self) -> None:
         """The answer of the last script is lost, and it is sent again."""
-        before = self.store.raw
-        assert self.repeatable is not None
-        self.run(self.store.repeat(self.repeatable))
-        script = self.repeatable.script
-        self.check_unchanged(before, f"the same {script}")
-        self.count(script, "again")
+        self.send_again()
 
     @precondition(lambda self: self.issued)
     @step(number=st.integers(0, 40), how=st.sampled_from(_ENDS), forged=st.booleans(), ttl=KEPT)
@@ -294,8 +293,10 @@ class Machine(Upkeep):
             self.suspend()
         elif what == "pause":
             self.pause(QUEUES[number % 2])
+            self.send_again()
         elif what == "empty":
             self.empty(QUEUES[number % 2])
+            self.send_again()
         elif what == "flush":
             self.run(self.store.transport.execute("SCRIPT", "FLUSH"))
         else:

@@ -108,9 +108,9 @@ class WatchedStore(ClockedStore):
         left()
         return ensure_future(self.run(script, keys, *args))
 
-    async def repeat(self, call: Call) -> None:
+    async def repeat(self, call: Call) -> Any:
         """Send a call once more, as after a lost reply."""
-        await self._run(call.script, call.keys, *call.args)
+        return await self._run(call.script, call.keys, *call.args)
 
     async def look(self) -> None:
         self.raw = _sorted_out(await self.transport.run(_LOOK, [], (_BASE, NOON)))

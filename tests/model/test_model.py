@@ -28,21 +28,22 @@ STEPS: Final = 60
 ROUND: Final = 50
 """Examples from one seed."""
 ANSWERS: Final = """
-    ask_stop again, ask_stop asked, ask_stop missing, ask_stop refused, ask_stop unanswered, begin True, begin again,
-    begin outdated, cancel again, cancel canceled, cancel ok, claim 0, claim 1, claim 2, claim 3, claim None,
-    claim again, claim paused, delete 0, delete 1, delete 2, delete again, empty 0, empty 1, empty 2, empty again,
-    enqueue again,    enqueue cycle, enqueue deferred, enqueue exists, enqueue queued, enqueue rate_limited, enqueue running,
-    enqueue scheduled, enqueue started, enqueue_dependents 0, enqueue_dependents 1, fail again, fail failed,
-    fail outdated, fail queued, fail scheduled, finish True, finish again, finish outdated, finish repeated,
-    hand_over, let go by cancel, let go by delete, let go by empty, let go by enqueue_dependents, let go by fail,
-    let go by finish, let go by reap, let go by retry, let go by stop, let go by sweep, overdue None, overdue again,
-    pause again, promote again, promote dropped, promote early, promote queued, promote rate_limited, reap again,
-    reap failed, reap held, reap poisoned, reap renewed, reap requeued, reap retried, reap returned, register again,
-    register ok, register taken, release 0, release 1, release 2, release again, release inbox, release outdated,
-    renew False, renew True, renew again, renew outdated, requeue again, requeue elsewhere, requeue missing,
-    requeue queued, requeue rate_limited, retire ok, retry again, retry failed, retry outdated, retry queued,
-    retry scheduled, stop True, stop again, stop outdated, sweep 0, sweep 1, sweep 2, sweep again, sweep_group 0,
-    sweep_group 1, sweep_group again, sweep_limit 0, sweep_limit 1, sweep_limit again
+    ask_stop again, ask_stop asked, ask_stop missing, ask_stop refused, ask_stop unanswered, begin True,
+    begin again, begin outdated, cancel again, cancel canceled, cancel ok, claim 0, claim 1, claim 2, claim 3,
+    claim None, claim again, claim paused, delete 0, delete 1, delete 2, delete again, doctor, empty 0, empty 1,
+    empty 2, empty again, enqueue again, enqueue cycle, enqueue deferred, enqueue exists, enqueue queued,
+    enqueue rate_limited, enqueue running, enqueue scheduled, enqueue started, enqueue_dependents 0,
+    enqueue_dependents 1, fail again, fail failed, fail outdated, fail queued, fail scheduled, finish True,
+    finish again, finish outdated, finish repeated, hand_over, let go by cancel, let go by delete, let go by empty,
+    let go by enqueue_dependents, let go by fail, let go by finish, let go by reap, let go by retry, let go by stop,
+    let go by sweep, overdue None, overdue again, pause again, promote again, promote dropped, promote early,
+    promote queued, promote rate_limited, reap again, reap failed, reap held, reap poisoned, reap renewed,
+    reap requeued, reap retried, reap returned, register again, register ok, register taken, release 0, release 1,
+    release 2, release again, release inbox, release outdated, renew False, renew True, renew again, renew outdated,
+    requeue again, requeue elsewhere, requeue missing, requeue queued, requeue rate_limited, retire ok, retry again,
+    retry failed, retry outdated, retry queued, retry scheduled, stop True, stop again, stop outdated, sweep 0,
+    sweep 1, sweep 2, sweep again, sweep_group 0, sweep_group 1, sweep_group again, sweep_limit 0, sweep_limit 1,
+    sweep_limit again
 """
 """What the scripts answer, each of it at least once: or the steps do not go everywhere any more."""
 

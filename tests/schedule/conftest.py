@@ -9,7 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from aiorq import Job
-from tests.interop.conftest import client, rq_queue  # noqa: F401 - fixtures
+from tests.interop.conftest import aiorq_command, client, rq_queue  # noqa: F401 - fixtures
 from tests.worker.conftest import log, make_worker, monitor, new_client, own_server, start  # noqa: F401 - fixtures
 
 UNASKED = 600.0

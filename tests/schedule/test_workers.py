@@ -20,6 +20,7 @@ from aiorq.server import EmbeddedServer
 from aiorq.worker import SimpleWorker
 from tests.api.conftest import until
 from tests.execution.processes import LIMIT
+from tests.interop.conftest import Command
 from tests.schedule.conftest import UNASKED, Clock, date, started
 from tests.worker.conftest import Log, Monitor, Started, result_of, working
 
@@ -285,9 +286,7 @@ async def test_queues_that_no_worker_of_ours_serves(connection: Redis, start: St
     assert await job.get_status() is JobStatus.QUEUED
 
 
-@pytest.mark.parametrize("scheduler", [True, False])
-async def test_with_scheduler_says_that_it_is_not_needed(
-    queue: Queue, make_worker: Callable[..., Worker], log: Log, scheduler: bool
-) -> None:
-    await make_worker().work(burst=True, with_scheduler=scheduler)
-    assert log.count("with_scheduler is not needed") == scheduler
+@pytest.mark.parametrize("option", ["--with-scheduler", "-s"])
+async def test_the_command_takes_the_option_of_rqs(url: str, aiorq_command: Command, option: str) -> None:
+    printed = await aiorq_command("worker", "--burst", option)
+    assert printed.count("with_scheduler is not needed: every worker enqueues what is due") == 1

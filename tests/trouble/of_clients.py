@@ -238,6 +238,24 @@ async def readmit(case: Case, script: str) -> None:
     await mended(case, script, lambda job: case.real.hset(job.key, "status", "created"))
 
 
+async def free_slot(case: Case, script: str) -> None:
+    """A job that waits for the slot of one that is gone gets it."""
+    gone, waiting = [await case.real_queue.enqueue("jobs.add", 1, rate_limit=RateLimit("api", 1)) for _ in range(2)]
+    await case.real.lrem("rq:queue:default", 1, gone.id)
+    await case.real.delete(gone.key)
+    report = await examine(case.real, settle=0.01)
+    assert len(of_books(report)) == 1
+    fault = case.arm(script)
+    done = await case.call(lambda: mend(report, case.client))
+    assert fault.hits == 1
+    if not done:
+        assert await waiting.get_status() is JobStatus.RATE_LIMITED
+        await mend(report, case.real)
+    assert await case.real.zrange("rq:rl:api:allowed", 0, -1) == [waiting.id.encode()]
+    assert await case.real_queue.get_job_ids() == [waiting.id]
+    assert of_books(await examine(case.real, settle=0.01)) == []
+
+
 async def mended(case: Case, script: str, damage: Callable[[Any], Any]) -> None:
     job = await case.real_queue.enqueue("jobs.add", 1)
     sound = await books(case)
@@ -343,6 +361,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "empty": empty,
     "enqueue": enqueue_all,
     "enqueue_dependents": enqueue_dependents,
+    "free_slot": free_slot,
     "look": look,
     "pause": pause,
     "readmit": readmit,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import timedelta
 from typing import Any, Final
 
-from aiorq import Job, JobStatus
+from aiorq import Job, JobStatus, Queue
 from aiorq.store.base import store_of
 from tests.execution.processes import LIMIT
 from tests.scripts.conftest import begin as begin_run
@@ -211,6 +212,26 @@ async def lost(case: Case, script: str) -> None:
 
 
 async def promote(case: Case, script: str) -> None:
+    """A job that is due is promoted once, also one of a queue that nobody works on."""
+    job = await Queue("idle", case.real).enqueue_in(timedelta(hours=1), "jobs.add", 1)
+    await case.real.zadd("rq:scheduled:idle", {job.id: time.time() - 1})
+    fault = case.arm(script)
+
+    async def promoted() -> bool:
+        return bool(await case.real.llen("rq:queue:idle"))
+
+    async with working(case.worker(reap_interval=INTERVAL)):
+        await case.until(promoted)
+        assert fault.hits == 1
+        await case.ledger.enqueue()
+        await case.ledger.settled()
+    assert await case.real.lrange("rq:queue:idle", 0, -1) == [job.id.encode()]
+    assert await job.get_status() is JobStatus.QUEUED
+    assert await case.real.exists("rq:scheduled:idle") == 0
+    assert case.log.count("cannot deal with") == 0
+
+
+async def promote_due(case: Case, script: str) -> None:
     """A job that is due runs once."""
     job = await case.ledger.enqueue()
     await case.real.delete("rq:queue:default")
@@ -221,7 +242,22 @@ async def promote(case: Case, script: str) -> None:
         await case.ledger.check()
         assert fault.hits == 1
         assert await case.real.exists("rq:scheduled:default") == 0
-    assert case.log.count("cannot deal with") == 0
+    assert case.log.count("cannot") == 0
+
+
+async def hold_schedules(case: Case, script: str) -> None:
+    """The worker shows as the scheduler of its queue, soon; what is due is promoted meanwhile."""
+    fault = case.arm(script)
+    worker = case.worker(reap_interval=INTERVAL)
+    async with working(worker):
+        await case.ledger.enqueue()
+        await case.ledger.settled()
+        assert fault.hits == 1
+        held = await case.real.get("rq:scheduler-lock:default")
+        assert held == (worker.name.encode() if case.error is None else None)
+        job = await case.real_queue.enqueue_in(timedelta(seconds=0.1), "jobs.add", 1)
+        assert (await result_of(job)).return_value == 2
+    assert await case.real.exists("rq:scheduler-lock:default", f"rq:scheduler:{worker.name}") == 0
 
 
 async def recover(case: Case, script: str) -> None:
@@ -251,7 +287,9 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "fail": fail,
     "finish": taken_and_ended,
     "overdue": lost,
+    "hold_schedules": hold_schedules,
     "promote": promote,
+    "promote_due": promote_due,
     "reap": lost,
     "recover": recover,
     "register": register,

@@ -1,6 +1,6 @@
 """Whatever a script's call is answered with, and whether the answer comes: the state is right and the worker goes on.
 
-Each script has a scenario, among those of clients or of workers.
+Each script has a scenario, among those of clients, of cron or of workers.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import pytest
 from aiorq import scripts
 from aiorq.server import EmbeddedServer
 from tests.execution.processes import LIMIT
-from tests.trouble import of_clients, of_workers
+from tests.trouble import of_clients, of_cron, of_workers
 from tests.trouble.cases import ERRORS, LOSSES, staged
 
-SCENARIOS: Final = of_clients.SCENARIOS | of_workers.SCENARIOS
+SCENARIOS: Final = of_clients.SCENARIOS | of_cron.SCENARIOS | of_workers.SCENARIOS
 
 
 def test_every_script_has_a_scenario() -> None:

@@ -21,10 +21,11 @@ from aiorq.server import EmbeddedServer
 from aiorq.store import runs
 from aiorq.store.base import store_of
 from aiorq.store.runs import Claimed
+from aiorq.worker import run
 from aiorq.worker.options import WorkerOptions
 from aiorq.worker.run import Runner
 from aiorq.worker.state import State, Stop
-from tests.execution.processes import Fifo, Process
+from tests.execution.processes import LIMIT, Fifo, Process
 from tests.worker.conftest import WAITING, Log, Monitor, Script, Started, result_of, working
 
 RunScript = Callable[[str], Script]
@@ -271,7 +272,8 @@ class TestClaimedAhead:
     """Of two jobs that were claimed for one place, the second waits for its turn."""
 
     @pytest.fixture
-    async def state(self, queue: Queue, told: Fifo, gate: Fifo) -> State:
+    async def state(self, queue: Queue, told: Fifo, gate: Fifo, monkeypatch: pytest.MonkeyPatch) -> State:
+        monkeypatch.setattr(run, "_AHEAD", LIMIT)  # the second is not put back before the test is through
         for _ in range(2):
             await queue.enqueue("waiting.meet", told.path, gate.path)
         return State(WorkerOptions(queues=("default",), name="the-worker"), store_of(queue.connection))
