@@ -25,6 +25,7 @@ OVERLAP: Final = ("allow", "skip", "queue")
 """What may become of a slot whose predecessor's job is not over."""
 _PASSED_AT_ONCE: Final = 200  # slots of an expression that one step passes over, some 5 ms
 _FORMAT: Final = 1
+_MOST: Final = 2**53
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +132,30 @@ def _decode(raw: bytes) -> Definition:
         if data.pop("format") != _FORMAT:
             raise ValueError("it was written by another version of aiorq")
         definition = Definition(**{**data, "wishes": tuple(data["wishes"])})
-        definition.recurrence  # noqa: B018 - raises where it cannot be read
+        _check(definition)
     except (TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(f"it is no definition: {error}") from error
     return definition
+
+
+def _check(definition: Definition) -> None:
+    """Raise where a definition was not written by aiorq, and cannot be used."""
+    texts: tuple[object, ...] = (
+        definition.name,
+        definition.queue,
+        definition.func_name,
+        definition.source,
+        definition.version,
+    )
+    lists = (*definition.wishes, *([definition.job_id] if definition.job_id is not None else ()))
+    if not all(isinstance(text, str) for text in (*texts, *lists)) or not isinstance(definition.shown, dict):
+        raise ValueError("something in it is of a wrong type")
+    if definition.misfire not in MISFIRE or definition.overlap not in OVERLAP:
+        raise ValueError("it has a policy that is not known")
+    whole: tuple[object, ...] = (definition.misfire_limit, definition.ttl or 0)
+    numbers: tuple[object, ...] = (*whole, definition.misfire_grace, definition.jitter)
+    if not all(isinstance(number, int) for number in whole):
+        raise ValueError("a number in it is not whole")
+    if not all(isinstance(number, (int, float)) and 0 <= number <= _MOST for number in numbers):
+        raise ValueError("a number in it is out of range")
+    definition.recurrence  # noqa: B018 - raises where it cannot be read

@@ -314,7 +314,7 @@ class CronJob:
         job.last_job_id = state.get("job")
         for name in ("enqueued", "missed", "overlapped", "refused"):
             setattr(job, name, int(state[name]) if state.get(name, "").isdecimal() else 0)
-        job.next_enqueue_time = None if kept.slot is None else datetime.fromtimestamp(kept.slot, UTC)
+        job.next_enqueue_time = _moment(None if kept.slot is None else repr(kept.slot))
         return job
 
 

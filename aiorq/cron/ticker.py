@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from aiorq.cron.definition import Definition
@@ -27,6 +28,8 @@ LOOK: Final = 60.0
 _AT_ONCE: Final = 100
 """Entries that are dealt with at the same time."""
 _BACKOFF: Final = (0.1, 0.2, 0.5, 1.0)
+_STEPS: Final = 50
+"""Slots, or parts of those that are passed over, of one entry at a look: the others have their turn too."""
 _LATE: Final = 0.001  # seconds: timers have that precision, and one that is early costs a look
 _HELD: Final = 5.0
 """Seconds after which an entry is looked at again that is due and cannot be dealt with."""
@@ -79,13 +82,12 @@ class Ticker:
             )
             progress = False
             for due, part in zip(agenda.due, parts, strict=True):
-                if isinstance(part, (ConnectionLostError, QueueFullError)) or (
-                    isinstance(part, BaseException) and not isinstance(part, AiorqError)
-                ):
-                    raise part
-                if isinstance(part, AiorqError):
-                    self._complain(due.name, str(part))
+                if isinstance(part, Exception) and not isinstance(part, (ConnectionLostError, QueueFullError)):
+                    # Whatever is wrong with one entry, the others go on.
+                    self._complain(due.name, str(part) or type(part).__name__)
                     continue
+                if isinstance(part, BaseException):
+                    raise part
                 ticked, seen = part
                 done += ticked
                 progress = progress or seen
@@ -102,7 +104,7 @@ class Ticker:
             self._complain(due.name, f"it cannot be read: {error}")
             return done, False
         progress = False
-        for step in definition.steps(due.slot, moment):
+        for step in islice(definition.steps(due.slot, moment), _STEPS):
             slot = step.slot.timestamp()
             call = definition.call(slot)
             word = await crons.tick(

@@ -27,6 +27,12 @@ class Waiting(Look):
                 continue
             unmet = [parent for parent in parents if not books.is_met(parent, fields)]
             jobs = [job_id, *parents]
+            barred = fields.get("aiorq_barred")
+            if barred and barred not in books.jobs:
+                problem = f"it waits for job {barred}, which failed, was stopped or canceled, and is gone since"
+                remedy = "nothing: requeue it from the registry of deferred jobs, cancel it or delete it"
+                self.say("waits for ever", "I10", Severity.WARNING, job_id, problem, remedy, jobs=jobs)
+                continue
             if not unmet:
                 problem = "it waits for other jobs, and " + (
                     "all of them have ended as it asked, or are gone" if parents else "none is named"

@@ -37,5 +37,4 @@ if forget == '1' then
   local parents = redis.pcall('SMEMBERS', dependencies_key(prefix, id))
   for _, parent in ipairs(parents.err and {} or parents) do redis.pcall('SREM', dependents_key(prefix, parent), id) end
 end
-local enqueued = enqueue == '1' and end_parent(prefix, id, 'gone', moment) or {}
-return {'ok', unpack(enqueued)}
+return {'ok', unpack((end_parent(prefix, id, enqueue == '1' and 'passed' or 'stopped', moment)))}

@@ -20,8 +20,8 @@ if not how then return {0} end
 local parent = string.match(part, '^[^:]*')
 local set, key, dependents = parting_key(prefix, part), job_key(prefix, parent), dependents_key(prefix, parent)
 local moment = now()
--- It may have got on since: it was enqueued again and has finished, or was deleted.
-if how == 'failed' and is_met(prefix, parent, false) then how = 'gone' end
+-- It may have got on since: it was enqueued again and has finished.
+if redis.pcall('HGET', key, 'status') == 'finished' then how = 'finished' end
 local reply = {1}
 local children = redis.pcall('SPOP', set, most)
 if children.err then redis.call('DEL', set) end -- garbage, which must not hold up what else is overdue

@@ -41,7 +41,7 @@ local began = end_execution(prefix, worker, queue, id, token, 'finished') or mom
 count_run(prefix, worker, 'successful_job_count', moment - began)
 if limit and not (repeats and interval == 0) then release_slot(prefix, limit, id, moment) end
 redis.call('HSET', key, 'status', 'finished', 'ended_at', stamp, 'last_heartbeat', stamp)
-local _, part = end_parent(prefix, id, ttl == 0 and not repeats and 'gone' or 'finished', moment)
+local _, part = end_parent(prefix, id, ttl == 0 and not repeats and 'passed' or 'finished', moment)
 local answer = part and 'ok ' .. part or 'ok'
 if ttl == 0 or repeats then remember_end(prefix, token, 'finished') end
 if ttl == 0 and not repeats then

@@ -35,6 +35,7 @@ FIELDS: Final = (
     "death",
     "aiorq_boot",
     "aiorq_unlisted",
+    "aiorq_barred",
 )
 """The fields that are read of hashes, of jobs, executions, workers and rate limits alike: none of them is large. Of the
 one that tells whose dependents are set apart all are read."""

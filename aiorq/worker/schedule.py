@@ -27,6 +27,8 @@ from aiorq.worker.state import State, log
 
 _HOLDS: Final = LOCK_TTL / 3
 """Seconds between two renewals of locks."""
+_GATHERS: Final = 0.002
+"""Seconds after a promotion before the next one, so that of thousands that are due in a second some go together."""
 
 
 class Schedule:
@@ -70,7 +72,7 @@ class Schedule:
         Raises:
             AiorqError: Redis cannot be asked.
         """
-        seconds = 0.0
+        before, seconds = self.promoted, 0.0
         while seconds == 0:
             self._heard = math.inf
             asked = time.monotonic()
@@ -78,6 +80,8 @@ class Schedule:
             self.promoted += moved
             # Not from the answer on: so the next request arrives as much later than this one as the server has said.
             self._next = asked + min(seconds, self._patience())
+        if self.promoted > before:
+            self._next = max(self._next, time.monotonic() + _GATHERS)
 
     def hear(self, due: Due) -> None:
         """Take note of a job that was scheduled."""

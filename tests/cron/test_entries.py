@@ -18,6 +18,7 @@ from aiorq.cron import Cron, CronJob, CronScheduler, create_cron, get_cron_job_i
 from aiorq.cron.config import config_name, load_config, take_registered
 from aiorq.cron.entries import put_all
 from aiorq.cron.job import NOT_JSON, check_name
+from aiorq.doctor import examine, mend
 from aiorq.errors import (
     CronConfigError,
     DuplicateSchedulerError,
@@ -415,6 +416,24 @@ class TestScheduler:
         scheduler = CronScheduler()
         host, pid, rest = scheduler.name.rsplit(":", 2)
         assert (host, int(pid), len(rest)) == (scheduler.hostname, scheduler.pid, 6)
+
+
+async def test_doctor_knows_the_keys(connection: Redis) -> None:
+    """Those of an entry are as they should be; what is left of one that is gone is to expire."""
+    entries = Cron(connection)
+    for name in ("a", "b:c"):
+        await entries.set(jobs.add, "default", interval=60, name=name)
+    await CronScheduler(connection).enqueue_jobs()
+
+    async def findings() -> list[str]:
+        found = (await examine(connection, settle=0.01)).findings
+        return sorted(finding.subject for finding in found if finding.invariant != "server")
+
+    assert await findings() == []
+    await connection.delete("rq:aiorq:cron:fields:b:c")
+    assert await findings() == ["rq:aiorq:cron:state:b:c"]
+    await mend(await examine(connection, settle=0.01), connection)
+    assert await connection.ttl("rq:aiorq:cron:state:b:c") > 0
 
 
 def test_module_says_what_it_has() -> None:

@@ -211,6 +211,14 @@ class TestTick:
         ids = await clock.cron.job_ids("entry")
         assert (len(ids), ids[0], ids[-1]) == (1000, "id", "old-0001")
 
+    async def test_names_are_forgotten_after_a_year(self, clock: Clock, books: Books) -> None:
+        await clock.add()
+        names = {"older": NOON + 60 - YEAR - 1, "younger": NOON + 60 - YEAR + 1}
+        await books.connection.zadd("rq:cron_jobs", names)
+        await clock.set(NOON + 60)
+        await tick(clock, 60, 120)
+        assert await crons.job_names(clock.store) == ["younger", "entry"]
+
     @pytest.mark.parametrize("key", ["rq:queue:default", "rq:aiorq:cron:fields:entry"])
     async def test_keys_of_a_wrong_type(self, clock: Clock, books: Books, key: str) -> None:
         """The slot has no job; the next one may have."""

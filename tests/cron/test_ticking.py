@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
+import math
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -18,7 +22,17 @@ from tests.cron.test_crontab import CHANGES, DAILY, at
 from tests.scripts.conftest import NOON, Books, ClockedStore, Desk
 from tests.worker.conftest import Log
 
-GRACE = 30
+GOOD = Definition(name="broken", queue="default", func_name="jobs.add", cron="* * * * *", timezone="UTC")
+WRONG: list[dict[str, Any]] = [
+    *({"cron": "61 * * * *"}, {"cron": None}, {"interval": 5}, {"timezone": "Moon/Sea"}, {"cron": 5}),
+    *({"jitter": "x"}, {"jitter": -1}, {"ttl": "x"}, {"ttl": 1.5}, {"misfire_limit": 1.5}),
+    *({"misfire": "?"}, {"overlap": None}, {"wishes": [5]}, {"wishes": 5}, {"shown": []}),
+    *({"queue": 5}, {"job_id": 5}, {"misfire_grace": None}, {"more": 1}, {"misfire_grace": math.nan}),
+]
+UNREADABLE = [
+    *(b"", b"{", b"[]", b"5", b'{"format": 2}', b'{"format": 1, "name": 5}', b"\xff", b"[" * 100_000),
+    *(json.dumps({"format": 1, **asdict(GOOD), **wrong}).encode() for wrong in WRONG),
+]
 
 
 class TestMisfire:
@@ -92,6 +106,17 @@ class TestMisfire:
         await clock.tick(MINUTE + 20_031)
         assert await clock.slots() == [20_000, *range(20_002, 20_031, 2)]
         assert (await clock.cron.get("entry")).missed == 9_999
+
+    async def test_others_have_their_turn(self, clock: Clock, books: Books) -> None:
+        """An entry with very many missed slots does not keep the others waiting for the end of it."""
+        await clock.add("old", cron="* * * * * *", timezone="UTC")
+        await clock.add("new")
+        await clock.set(MINUTE + 30_060)
+        await books.connection.zadd("rq:aiorq:cron:next", {"new": MINUTE + 30_060})
+        words = [(ticked.name, ticked.word) for ticked in await clock.tick()]
+        first = words.index(("new", "queued"))
+        assert 0 < first < len(words) - 50
+        assert (await clock.cron.get("old")).missed == 30_029
 
     async def test_several_come_back(self, clock: Clock, store: ClockedStore) -> None:
         await clock.add(misfire="all")
@@ -236,9 +261,7 @@ class TestTicker:
         assert len(await clock.tick(MINUTE + 60)) == 250
         assert len(await books.queue()) == 250
 
-    @pytest.mark.parametrize(
-        "raw", [b"", b"{", b"[]", b"5", b'{"format": 2}', b'{"format": 1, "name": 5}', b"\xff", b"[" * 100_000]
-    )
+    @pytest.mark.parametrize("raw", UNREADABLE)
     async def test_entry_that_cannot_be_read(self, clock: Clock, books: Books, raw: bytes) -> None:
         """The others go on, and it is said once."""
         await clock.add("broken")
@@ -257,6 +280,24 @@ class TestTicker:
         assert await clock.slots() == [60, 120]
         assert log.count("broken") == 1
         assert [job.name for job in await clock.cron.list()] == ["entry"]
+
+    @pytest.mark.parametrize("score", ["-inf", "-1e300", "-1e15", "0", "0.1"])
+    async def test_slot_that_is_none(self, clock: Clock, books: Books, score: str) -> None:
+        """The others go on, and so does this one where it can."""
+        await clock.add("odd", cron="0 0 1 1 *", timezone="UTC")
+        await clock.add()
+        await books.connection.zadd("rq:aiorq:cron:next", {"odd": score})
+        async with asyncio.timeout(30):
+            await clock.tick(MINUTE + 60)
+        assert await clock.slots() == [60]
+        assert [job.name for job in await clock.cron.list()] == ["entry", "odd"]
+
+    @pytest.mark.parametrize("score", ["inf", "1e300", "1e12"])
+    async def test_slot_that_never_comes(self, clock: Clock, books: Books, score: str) -> None:
+        await clock.add()
+        await books.connection.zadd("rq:aiorq:cron:next", {"entry": score})
+        assert (await clock.ticker.tick())[1] == 60
+        assert len(await clock.cron.list()) == 1
 
     async def test_state_that_is_gone(self, clock: Clock, books: Books) -> None:
         """It is not looked at again and again at once; when it is registered again all is well."""

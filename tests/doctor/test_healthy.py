@@ -16,6 +16,7 @@ from rq.group import Group
 from rq.job import Dependency
 from rq.rate_limit import RateLimit
 
+import aiorq
 from aiorq import Queue
 from aiorq.doctor import check, examine
 from aiorq.store import audit, jobs, queues, runs
@@ -146,12 +147,19 @@ async def test_a_lease_is_overdue_only_after_a_while(clocked: ClockedStore, now:
 
 async def test_while_jobs_run(start: Started, queue: Queue, connection: Redis) -> None:  # noqa: F811
     await start(["default", "other"], concurrency=3)
-    other = Queue("other", connection)
+    other, limit = Queue("other", connection), aiorq.RateLimit("k", 2)
 
     async def feed() -> None:
         for number in range(150):
             chosen = (queue, other)[number % 2]
-            await chosen.enqueue(functions.nothing, result_ttl=number % 3 - 1, at_front=number % 5 == 0)
+            await chosen.enqueue(
+                functions.nothing,
+                job_id=f"job-{number}",
+                result_ttl=number % 3 - 1,
+                at_front=number % 5 == 0,
+                rate_limit=limit if number % 4 == 0 else None,
+                depends_on=[f"job-{number - 1}", f"job-{number - 2}"] if number % 3 == 0 else None,
+            )
 
     feeding = asyncio.create_task(feed())
     looks = 0

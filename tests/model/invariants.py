@@ -55,6 +55,8 @@ class Life:
     """Those that it was last seen to wait for, or to have waited for."""
     met: set[str] = field(default_factory=set)
     """The parents that did not stand in the way at some time since it was deferred."""
+    severed: set[str] = field(default_factory=set)
+    """The parents that were gone at some time since it was deferred."""
     deferred: bool = False
     """Whether it waits for its parents."""
 
@@ -240,6 +242,8 @@ def _check_dependencies(seen: Picture, jobs: Jobs, history: History) -> None:
                 assert not [parent for parent in early if not _is_met(jobs, parent, fields)], (
                     f"I10: {job_id} goes early"
                 )
+                barred = before.barred if before is not None else None
+                assert barred is None or barred in jobs or barred in history.excused, f"I10: {job_id} goes after all"
                 history.let_go.add(job_id)
             life.deferred = False
             continue
@@ -251,12 +255,15 @@ def _check_dependencies(seen: Picture, jobs: Jobs, history: History) -> None:
         waited = parents - met
         # Who let it go and has not come to it yet.
         left = any(
-            how != "failed" or fields.allow or _is_met(jobs, parent, fields) for parent, how in apart.get(job_id, ())
+            how in {"finished", "gone", "passed"} or (how == "failed" and fields.allow) or _is_met(jobs, parent, fields)
+            for parent, how in apart.get(job_id, ())
         )
-        known = history.expired.isdisjoint(parents)
+        # A parent that ended badly, was gone, and is there again does not know of them: who sweeps lets them go.
+        life.severed |= parents.difference(jobs)
+        known = history.expired.isdisjoint(parents) and life.severed.isdisjoint(parents)
         assert waited or left or not known, f"I10: {job_id} waits for nothing"
         graph[job_id] = waited - history.expired
-        for parent in waited - history.expired:
+        for parent in waited - history.expired - life.severed:
             children = seen.get(f"job:{parent}:dependents", ((), None))[0]
             told = job_id in children or any(owner == parent for owner, _ in apart.get(job_id, ()))
             assert told, f"I10: {parent} does not know that {job_id} waits for it"
@@ -266,7 +273,7 @@ def _check_dependencies(seen: Picture, jobs: Jobs, history: History) -> None:
 
 def _is_met(jobs: Jobs, parent: str, child: Fields) -> bool:
     if parent not in jobs:
-        return True
+        return child.barred != parent
     status = jobs[parent][0].status
     return status == "finished" or (status == "failed" and bool(child.allow))
 

@@ -13,9 +13,10 @@ from aiorq.store import queues, runs, workers
 from tests.model.clients import forged as a_forgery
 from tests.model.ground import IDS, KEPT, LEASE, PICKS, QUEUES, WORKER_TTL, Server, Tally, step
 from tests.model.model import YEAR, Entry
+from tests.model.schedules import Schedules
 from tests.model.shapes import GROUPED, LIMITED, MORTAL, SHAPE_NUMBERS, SHAPES
 from tests.model.sight import PREFIX
-from tests.model.upkeep import MEANWHILE, Upkeep
+from tests.model.upkeep import MEANWHILE
 
 __all__ = ["Machine", "Server", "Tally"]
 
@@ -28,7 +29,7 @@ _SUFFERINGS: Final = (
 _PARENT_ENDS: Final = ("finish", "fail", "gone", "stop", "ask", "cancel", "delete", "empty", "lose", "expire")
 
 
-class Machine(Upkeep):
+class Machine(Schedules):
     @step(number=PICKS, shape=SHAPE_NUMBERS, what=st.sampled_from(_SUFFERINGS), meanwhile=MEANWHILE)
     def suffer(self, number: int, shape: int, what: str, meanwhile: str) -> None:
         """What happens to a job only after much else did."""

@@ -205,9 +205,7 @@ class Model(Shelf):
         return job is None or job.status == "finished" or (bool(allow) and job.status == "failed")
 
     def closes_cycle(self, job_id: str, parents: Collection[str]) -> bool:
-        """Whether a job is among those that these wait for. Where nobody is known to wait for it, it is not."""
-        if not self.has(f"job:{job_id}:dependents") and not self.has("aiorq:parents"):
-            return False
+        """Whether a job is among those that these wait for."""
         seen: set[str] = set()
         left = list(parents)
         while left:
@@ -260,10 +258,15 @@ class Model(Shelf):
         job = self.jobs.get(job_id)
         if job is None or job.status != "deferred":
             return "elsewhere"
-        if how == "failed" and not job.allow:
+        if how == "stopped" or (how == "failed" and not job.allow):
+            job.barred = ended
+            return "waits"
+        if job.barred == ended and how != "gone":
+            job.barred = None
+        elif job.barred is not None and (job.barred == ended or job.barred not in self.jobs):
             return "waits"
         if self.is_waiting(job_id, ended):
-            if how != "gone" or not ended:
+            if how not in {"gone", "passed"} or not ended:
                 return "waits"
             self.at(f"job::{job_id}:dependencies", set).discard(ended)
             known = self.at(f"aiorq:waits:{job_id}", list)
@@ -273,6 +276,7 @@ class Model(Shelf):
         self.place_job(job_id, first=bool(job.first) or job.let_go_first, at=job.let_go_at)
         self.at(f"deferred:{job.queue}", dict).pop(job_id, None)
         self.drop(f"aiorq:waits:{job_id}")
+        job.barred = None
         self.wait(job_id)
         return "enqueued"
 
@@ -289,7 +293,7 @@ class Model(Shelf):
         enqueued = []
         for child in children:
             became = self.let_go(child, job_id, how)
-            if became != "waits":
+            if became != "waits" and how != "stopped":
                 self.at(key, set).discard(child)
             if became == "enqueued":
                 enqueued.append((self.jobs[child].queue, child))
@@ -304,8 +308,8 @@ class Model(Shelf):
         if part not in parents:
             return False, []
         how, parent = parents[part], part.partition(":")[0]
-        if how == "failed" and self.is_met(parent, allow=False):
-            how = "gone"
+        if parent in self.jobs and self.jobs[parent].status == "finished":
+            how = "finished"
         enqueued = []
         for child in [*first, *sorted(popped.difference(first))]:
             left.remove(child)
@@ -352,13 +356,11 @@ class Model(Shelf):
         self.release_slot(job_id)
         if job.repeat_intervals is not None:
             self.at(f"finished:{job.queue}", dict).pop(job_id, None)
+        self.end_parent(job_id, status)
         if ttl == 0:
-            self.end_parent(job_id, "gone")
             self.delete_ended(job_id)
             return
         self.record_result(job_id, token, number, ttl)
-        if status == "failed":
-            self.end_parent(job_id, "failed")
         if ttl > 0:
             self.expire_job(job_id, ttl)
 
@@ -375,7 +377,7 @@ class Model(Shelf):
             return "exists"
         if old is not None and old.status == "started" and self.is_on_books(job_id):
             return "running"
-        if self.closes_cycle(job_id, job.parents):
+        if job.nonce and self.closes_cycle(job_id, job.parents):
             return "cycle"
         self.at("queues", set).add(f"queue:{job.queue}")
         if old is not None:
@@ -503,7 +505,7 @@ class Model(Shelf):
         if not job.repeats or interval:
             self.release_slot(job_id)
         job.status, job.ended = "finished", True
-        self.end_parent(job_id, "gone" if ttl == 0 and not job.repeats else "finished")
+        self.end_parent(job_id, "passed" if ttl == 0 and not job.repeats else "finished")
         if ttl == 0 or job.repeats:
             self.remember(token, "finished")
         if ttl == 0 and not job.repeats:
@@ -595,7 +597,7 @@ class Model(Shelf):
         self.keep_job(job_id, job.kept or YEAR)
         for parent in list(self.read(f"job::{job_id}:dependencies")) if forget else ():
             self.at(f"job:{parent}:dependents", set).discard(job_id)
-        return self.end_parent(job_id, "gone") if enqueue else []
+        return self.end_parent(job_id, "passed" if enqueue else "stopped")
 
     def requeue(self, job_id: str, kind: str, *, first: bool) -> str:
         job = self.jobs.get(job_id)
@@ -608,7 +610,7 @@ class Model(Shelf):
             job.first = first
         self.place_job(job_id, first=first, at=None)
         del self.at(f"{kind}:{job.queue}", dict)[job_id]
-        job.losses, job.requeued, job.ended = None, True, False
+        job.losses, job.barred, job.requeued, job.ended = None, None, True, False
         self.forget_attempts(job_id)
         self.drop(f"aiorq:waits:{job_id}")
         self.keep_job(job_id, -1 if job.waits is None else job.waits)

@@ -45,6 +45,7 @@ class Fields(NamedTuple):
     limit: str | None
     group: str
     allow: bool | None
+    barred: str | None
     listed: bool
 
 
@@ -82,6 +83,8 @@ class Job:
     lease: int = 0
     let_go_first: bool = False
     let_go_at: float | None = None
+    barred: str | None = None
+    """A parent that failed, was stopped or canceled, and has not finished since."""
     tried: int | None = None
     attempts: int | None = None
     requeued: bool = False
@@ -115,6 +118,7 @@ class Job:
             self.limit and self.limit[0],
             self.group,
             self.allow,
+            self.barred,
             self.listed,
         )
 

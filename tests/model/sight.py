@@ -158,6 +158,7 @@ def _job(flat: list[bytes]) -> Fields:
         fields.get("rate_limit_key"),
         fields.get("group_id", ""),
         _flag(fields.get("allow_dependency_failures")),
+        fields.get("aiorq_barred"),
         "aiorq_unlisted" not in fields,
     )
 

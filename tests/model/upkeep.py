@@ -143,6 +143,8 @@ class Upkeep(Workers):
             assert found[job_id][0].status == "deferred", f"I2: {job_id} is not deferred"
             parents = self.seen.get(f"job::{job_id}:dependencies", ((), None))[0]
             unmet = [parent for parent in parents if parent in found and found[parent][0].status != "finished"]
+            barred = found[job_id][0].barred
+            unmet += [parent for parent in (barred,) if parent is not None and parent not in found]
             assert unmet, f"I10: {job_id} waits for nothing, and no sweep finds it"
 
     @step(limit=st.sampled_from(("k", "m")))

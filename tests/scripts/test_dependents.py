@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from aiorq.store import jobs, queues, runs
+from aiorq.store import jobs, queues, registries, runs
 from aiorq.store.runs import Failed, Run
 from tests.scripts.conftest import NOON, TRACEBACK, Books, ClockedStore, Desk, begin, changed
 
@@ -126,15 +126,16 @@ async def released(store: ClockedStore, desk: Desk) -> None:
     assert await runs.release(store, "w", [], [await _run(store, desk)]) == 1
 
 
-LETS_GO: list[End] = [
-    *(finish, finish_unkept, repeat, fail_unkept, reap_unkept, stop_unkept),
-    *(cancel_and_enqueue, delete, delete_running, empty),
-]
+LETS_GO: list[End] = [finish, finish_unkept, repeat, cancel_and_enqueue, delete, delete_running, empty]
 """Ends after which nobody waits for the parent any more."""
 FAILS: list[End] = [fail, fail_unlisted, reap, reap_poison, recover, exhausted]
 """Ends after which those go on that allow for failures."""
-HOLDS: list[End] = [stop, cancel, retried, asked_again, lost, released]
-"""After these everybody goes on waiting."""
+UNKEPT: list[End] = [fail_unkept, reap_unkept, stop_unkept]
+"""Ends after which the parent is gone."""
+STOPS: list[End] = [stop, stop_unkept, cancel]
+"""Ends that are good enough for nobody."""
+HOLDS: list[End] = [retried, asked_again, lost, released]
+"""No ends: everybody goes on waiting."""
 
 
 @pytest.fixture(autouse=True)
@@ -144,16 +145,17 @@ async def parent(desk: Desk) -> None:
 
 class TestOneParent:
     @pytest.mark.parametrize("allow", [True, False])
-    @pytest.mark.parametrize("end", [*LETS_GO, *FAILS, *HOLDS], ids=lambda end: end.__name__)
+    @pytest.mark.parametrize("end", [*LETS_GO, *FAILS, *UNKEPT, stop, cancel, *HOLDS], ids=lambda end: end.__name__)
     async def test_goes_on_or_waits(self, store: ClockedStore, desk: Desk, books: Books, end: End, allow: bool) -> None:
         await desk.place("a", parents=["p"], allow_failure=allow)
         before = await books.job("a")
         await end(store, desk)
-        goes = end in LETS_GO or (allow and end in FAILS)
+        goes = end in LETS_GO or (allow and end in (*FAILS, fail_unkept, reap_unkept))
         assert await books.places("a") == ["rq:queue:default" if goes else "rq:deferred:default"]
-        assert await books.job("a") == {**before, **({"status": "queued", "enqueued_at": STAMP} if goes else {})}
+        barred = {} if end in HOLDS else {"aiorq_barred": "p"}
+        assert await books.job("a") == {**before, **({"status": "queued", "enqueued_at": STAMP} if goes else barred)}
         left = await books.members("rq:job:p:dependents")
-        assert left == (set() if goes else {"a"})
+        assert left == (set() if goes or end in UNKEPT else {"a"})
         assert await books.members("rq:job::a:dependencies") == {"p"}
         if goes:
             await desk.finish("a")
@@ -183,12 +185,32 @@ class TestOneParent:
         await desk.finish("p", "parents")
         assert await books.places("a") == ["rq:queue:default"]
 
-    async def test_deleted_after_it_failed(self, store: ClockedStore, desk: Desk, books: Books) -> None:
-        await desk.place("a", parents=["p"])
-        await fail(store, desk)
+    @pytest.mark.parametrize("end", [fail, stop, cancel], ids=lambda end: end.__name__)
+    async def test_deleted_after_it_ended_badly(self, store: ClockedStore, desk: Desk, books: Books, end: End) -> None:
+        """Nobody takes it for one that finished: not who deletes it, nor who sweeps, nor who ends another parent well."""
+        await desk.enqueue("q", queue="others")
+        await desk.place("a", parents=["p", "q"])
+        await end(store, desk)
         await jobs.delete(store, ["p"])
-        assert await books.places("a") == ["rq:queue:default"]
         assert not await books.connection.exists("rq:job:p:dependents")
+        await registries.clean(store, "rq:deferred:default", registries.STALE["deferred"])
+        await desk.finish("q", "others")
+        assert await books.places("a") == ["rq:deferred:default"]
+
+    @pytest.mark.parametrize("end", [fail, stop, cancel, fail_unkept], ids=lambda end: end.__name__)
+    async def test_new_life_of_one_that_ended_badly(
+        self, store: ClockedStore, desk: Desk, books: Books, end: End
+    ) -> None:
+        await desk.place("a", parents=["p"])
+        await end(store, desk)
+        await desk.enqueue("p", queue="parents")
+        assert await books.places("a") == ["rq:deferred:default"]
+        await desk.finish("p", "parents")
+        await registries.clean(
+            store, "rq:deferred:default", registries.STALE["deferred"]
+        )  # of what is gone the dependents are not known any more
+        assert await books.places("a") == ["rq:queue:default"]
+        assert "aiorq_barred" not in await books.job("a")
 
     async def test_long_run_of_a_job_with_a_time_to_wait(self, store: ClockedStore, desk: Desk, books: Books) -> None:
         """It says how long the job may wait; those that wait for it are not forgotten while it runs."""

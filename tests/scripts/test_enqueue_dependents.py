@@ -75,7 +75,7 @@ class TestHowMany:
         assert enqueued.keys() == {"default"}
         assert len(await books.queue()) == MANY
 
-    @pytest.mark.parametrize("end", ["delete", "empty", "reap", "recover", "stop"])
+    @pytest.mark.parametrize("end", ["delete", "empty", "reap", "recover"])
     async def test_the_leader_goes_on_with_them(self, store: ClockedStore, desk: Desk, books: Books, end: str) -> None:
         await with_children(store, desk, allow_failure=True)
         if end == "delete":
@@ -90,10 +90,7 @@ class TestHowMany:
         else:
             run = await desk.take("p", "parents", begun=True)
             await store.set_clock(NOON + 100)
-            if end == "reap":
-                assert await desk.reap(run) == "failed"
-            else:
-                assert await runs.stop(store, "w", run, TRACEBACK, 0)
+            assert await desk.reap(run) == "failed"
         findings = [finding for finding in await desk.look() or [] if finding.kind == "parent"]
         (part,) = [part.decode() for part in await books.connection.hkeys("rq:aiorq:parents")]
         assert findings == [Finding("parent", "", part)]
@@ -257,6 +254,16 @@ class TestWait:
             await desk.end_apart("finish", await desk.take("p", "parents"))
         assert await books.queue() == []
         await jobs.enqueue_dependents(store, part)
+        assert len(await books.queue()) == (101 if deed == "finish" else 0)
+
+    async def test_for_one_that_was_stopped(self, store: ClockedStore, desk: Desk, books: Books) -> None:
+        ids = await with_children(store, desk, 101, allow_failure=True)
+        assert await runs.stop(store, "w", await desk.take("p", "parents", begun=True), TRACEBACK, 500)
+        (part,) = [part.decode() for part in await books.connection.hkeys("rq:aiorq:parents")]
+        assert await jobs.enqueue_dependents(store, part) == []
+        assert await books.members("rq:job:p:dependents") == set(ids)
+        await jobs.requeue(store, "p", "failed")
+        await desk.finish("p", "parents")
         assert len(await books.queue()) == 101
 
     async def test_behind_a_rate_limit_or_for_their_time(self, store: ClockedStore, desk: Desk, books: Books) -> None:

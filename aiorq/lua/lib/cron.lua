@@ -26,7 +26,7 @@ local function enqueue_of_entry(batch, name, slot, call)
   local id, queue, nonce, front, ttl, at = unpack(call, 1, 6)
   local wishes = {unpack(call, 7)}
   if at ~= '' then wishes[#wishes + 1] = 't:' .. at end
-  local texts = {id, queue, nonce, front, ttl, #fields + #own, #wishes}
+  local texts = {id, queue, nonce, front, ttl, #fields + #own, tostring(#wishes)}
   for _, list in ipairs({fields, own, wishes}) do
     for _, text in ipairs(list) do texts[#texts + 1] = text end
   end
@@ -37,6 +37,7 @@ local function enqueue_of_entry(batch, name, slot, call)
   redis.pcall('ZREMRANGEBYRANK', history, 0, -1001)
   redis.call('EXPIRE', history, 31536000)
   redis.pcall('ZADD', cron_jobs_key(prefix), batch.moment, name)
+  redis.pcall('ZREMRANGEBYSCORE', cron_jobs_key(prefix), '-inf', batch.moment - 31536000)
   redis.call('HSET', state, 'job', id, 'ran', epoch(batch.moment))
   return word
 end

@@ -1,5 +1,6 @@
 -- Jobs that wait for others, their parents, and what the end of a parent means for them.
--- A parent that is gone counts as met, since one that finished expires.
+-- A parent that is gone counts as met, since one that finished expires; but not where it failed, was stopped or canceled
+-- before, which its dependents then remember (`aiorq_barred`) until it has finished after all.
 
 -- More parents than these are kept in a list of their own (see keep_unmet).
 local MANY_PARENTS = 16
@@ -43,18 +44,28 @@ local function is_waiting(prefix, id, allow, ended)
   return #unmet > 0
 end
 
--- Give a job its next place that is deferred and waits for nothing any more but `ended`, which has ended so: 'finished',
--- 'failed', or 'gone' where it does not count any more how. Returns 'enqueued' and the queue; 'waits' when it goes on
--- waiting; or 'elsewhere': it is not deferred, or gone, or does not wait for `ended` any more, whatever becomes of that.
+-- Give a job its next place that is deferred and waits for nothing any more but `ended`, which has ended so: 'finished';
+-- 'failed'; 'stopped' (or canceled); 'gone' where it is not there any more; or 'passed' where it does not count any more what
+-- becomes of it. Returns 'enqueued' and the queue; 'waits' when it goes on waiting; or 'elsewhere': it is not deferred, or
+-- gone, or does not wait for `ended` any more, whatever becomes of that.
 local function enqueue_dependent(prefix, id, ended, how, moment)
-  local fields = redis.pcall('HMGET', job_key(prefix, id), 'status', 'origin', 'allow_dependency_failures', 'enqueue_at_front',
-    'aiorq_at_front', 'aiorq_at', 'rate_limit_key', 'rate_limit_concurrency', 'ttl')
-  local status, queue, allow, front, first, at, limit, concurrency, ttl = unpack(fields.err and {} or fields)
+  local key = job_key(prefix, id)
+  local fields = redis.pcall('HMGET', key, 'status', 'origin', 'allow_dependency_failures', 'enqueue_at_front',
+    'aiorq_at_front', 'aiorq_at', 'rate_limit_key', 'rate_limit_concurrency', 'ttl', 'aiorq_barred')
+  local status, queue, allow, front, first, at, limit, concurrency, ttl, barred = unpack(fields.err and {} or fields)
   if status ~= 'deferred' or not queue then return 'elsewhere' end
   allow = allow == '1'
-  if how == 'failed' and not allow then return 'waits' end
+  if how == 'stopped' or (how == 'failed' and not allow) then
+    redis.call('HSET', key, 'aiorq_barred', ended)
+    return 'waits'
+  end
+  if barred == ended and how ~= 'gone' then
+    redis.call('HDEL', key, 'aiorq_barred')
+  elseif barred and (barred == ended or redis.call('EXISTS', job_key(prefix, barred)) == 0) then
+    return 'waits'
+  end
   if is_waiting(prefix, id, allow, ended) then
-    if how ~= 'gone' or ended == '' then return 'waits' end
+    if (how ~= 'gone' and how ~= 'passed') or ended == '' then return 'waits' end
     -- It may still be there, canceled, or come to be there again.
     redis.pcall('SREM', dependencies_key(prefix, id), ended)
     redis.call('LREM', waits_key(prefix, id), 0, ended)
@@ -66,6 +77,7 @@ local function enqueue_dependent(prefix, id, ended, how, moment)
   redis.pcall('ZREM', registry_key(prefix, 'deferred', queue), id)
   redis.pcall('SADD', queues_key(prefix), queue_key(prefix, queue))
   redis.call('DEL', waits_key(prefix, id))
+  redis.call('HDEL', key, 'aiorq_barred')
   keep_waiting(prefix, id, ttl)
   return 'enqueued', queue
 end
@@ -92,7 +104,7 @@ local function end_parent(prefix, id, how, moment)
   end
   for _, child in ipairs(redis.call('SMEMBERS', set)) do
     local became, queue = enqueue_dependent(prefix, child, id, how, moment)
-    if became ~= 'waits' then redis.call('SREM', set, child) end
+    if became ~= 'waits' and how ~= 'stopped' then redis.call('SREM', set, child) end
     if became == 'enqueued' then
       enqueued[#enqueued + 1] = queue
       enqueued[#enqueued + 1] = child

@@ -13,9 +13,8 @@ local function holds_kind(batch, key, kind)
   return batch.fit[key]
 end
 
--- What the texts behind the fields say; nothing is made for a job that has none.
+-- What the texts behind the fields say.
 local function read_wishes(batch, texts, first, last)
-  if first > last then return nil end
   local wishes, parents = {}, {}
   for index = first, last do
     local letter, text = string.sub(texts[index], 1, 1), string.sub(texts[index], 3)
@@ -26,13 +25,13 @@ local function read_wishes(batch, texts, first, last)
   return wishes
 end
 
--- Whether a job is among those that its parents wait for, or they again, as far as they are deferred.
--- Whether a job is among those that its parents wait for, or they again, as far as they are deferred.
-local function closes_cycle(prefix, id, parents)
+-- Whether a job is among those that its parents wait for, or they again, as far as they are deferred. `known` is false for
+-- an id that was made at random and can be nobody's yet but, by mistake, its own.
+local function closes_cycle(prefix, id, parents, known)
   for _, parent in ipairs(parents) do
     if parent == id then return true end
   end
-  if redis.call('EXISTS', dependents_key(prefix, id), ended_parents_key(prefix)) == 0 then return false end
+  if not known then return false end
   local seen, left = {}, {}
   for _, parent in ipairs(parents) do left[#left + 1] = parent end
   while #left > 0 do
@@ -105,21 +104,17 @@ local function is_placeable(batch, queue, wishes)
       and holds_kind(batch, groups_key(prefix), 'set')))
 end
 
--- The state that a job is in whose call was sent before: of one that has left these, queued.
-local function word_of(status, wishes)
-  if status == 'started' then return wishes and wishes.r and status or 'queued' end
-  return (status == 'deferred' or status == 'scheduled' or status == 'rate_limited') and status or 'queued'
-end
-
 -- Put one job where it waits for its run. `texts` from `index` on are what enqueue.lua's header says of a job; returns the
 -- word that it says for what became of it, and the index behind.
 local function enqueue_one(batch, texts, index)
   local prefix, stamp = batch.prefix, batch.stamp
   local id, queue, nonce, front, ttl, count, more = unpack(texts, index, index + 6)
   local first, last = index + 7, index + 6 + tonumber(count)
-  local wishes = read_wishes(batch, texts, last + 1, last + tonumber(more))
+  local wishes = more ~= '0' and read_wishes(batch, texts, last + 1, last + tonumber(more)) or nil
   local key, list = job_key(prefix, id), queue_key(prefix, queue)
-  local word = is_placeable(batch, queue, wishes) and 'queued' or 'unlisted'
+  local fit = batch.fit[list]
+  if wishes or fit == nil then fit = is_placeable(batch, queue, wishes) end
+  local word = fit and 'queued' or 'unlisted'
   local known = redis.call('EXISTS', key) == 1
   local repeated = known and nonce == ''
   -- It may even have run and gone since.
@@ -132,12 +127,14 @@ local function enqueue_one(batch, texts, index)
       status, origin, seen, worker, group = unpack(fields)
       if repeated or seen == nonce then
         repeated = true
-        if word == 'queued' then word = word_of(status, wishes) end
+        -- Of one that has left these states, queued.
+        if word == 'queued' and (status == 'deferred' or status == 'scheduled' or status == 'rate_limited'
+          or (status == 'started' and wishes and wishes.r)) then word = status end
       elseif wishes and wishes.u then word = 'exists'
       elseif status == 'started' and redis.call('EXISTS', executions_key(prefix, id)) == 1 then word = 'running' end
     end
   end
-  if word == 'queued' and not repeated and wishes and #wishes.parents > 0 and closes_cycle(prefix, id, wishes.parents) then
+  if word == 'queued' and not repeated and wishes and #wishes.parents > 0 and closes_cycle(prefix, id, wishes.parents, nonce ~= '') then
     word = 'cycle'
   end
   if word == 'queued' and not repeated then

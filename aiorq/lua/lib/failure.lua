@@ -15,13 +15,12 @@ local function leave_failed(prefix, worker, queue, id, token, status, kind, trac
   redis.call('HSET', key, 'status', status, 'ended_at', stamp, 'last_heartbeat', stamp)
   if limit then release_slot(prefix, limit, id, moment) end
   if repeats then redis.pcall('ZREM', registry_key(prefix, 'finished', queue), id) end
+  local _, part = end_parent(prefix, id, status, moment)
   if ttl == 0 then
-    local _, part = end_parent(prefix, id, 'gone', moment)
     delete_ended_job(prefix, id)
     return part
   end
   record_result(prefix, worker, id, token, kind, 'exc_string', traceback, began, moment, ttl, attempts)
-  local part = status == 'failed' and select(2, end_parent(prefix, id, 'failed', moment))
   if ttl > 0 then expire_job(prefix, id, ttl) end
   return part
 end
