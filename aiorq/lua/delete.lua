@@ -27,7 +27,8 @@ for index = 2, #ARGV do
   end
   deleted = deleted + redis.call('EXISTS', job_key(prefix, id))
   redis.call('DEL', executions_key(prefix, id))
-  end_parent(prefix, id, 'gone', now())
   delete_job(prefix, id)
 end
+-- Afterwards, when those that wait for them may be gone too.
+for index = 2, #ARGV do end_parent(prefix, ARGV[index], 'gone', now()) end
 return deleted

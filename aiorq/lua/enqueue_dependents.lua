@@ -30,11 +30,12 @@ for _, child in ipairs(children) do
   if became == 'enqueued' then
     reply[#reply + 1] = queue
     reply[#reply + 1] = child
-  elseif became == 'waits' and redis.call('EXISTS', key) == 1 then
+  elseif became == 'waits' then
     redis.pcall('SADD', dependents, child)
   end
 end
 local ttl = redis.call('PTTL', key)
+if ttl == -2 then ttl = 31536000000 end -- they wait for another job of that id
 if ttl > 0 then redis.call('PEXPIRE', dependents, ttl) end
 if redis.call('EXISTS', set) == 0 then
   redis.call('HDEL', ended, part)

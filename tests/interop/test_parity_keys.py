@@ -50,6 +50,10 @@ INTERVALS = (
 
 # What that table does not name.
 GONE = "UNNAMED: a parent that is gone counts as met, as an unknown one does in both; in RQ its children wait for ever"
+BARRED = (
+    "a child of a failed parent stays deferred, and runs when the parent has succeeded after all: so it is known to a job "
+    "of its parent's id that comes later"
+)
 RELEASED = (
     "UNNAMED: of a canceled parent whose children are to go on, in RQ those that have another parent wait for ever; in "
     "aiorq they wait for the other one"
@@ -173,7 +177,6 @@ ALLOWED: list[Allowed] = [
             ("parent-deleted", "", "child"),
             ("emptied", "_idle", "child"),
             ("failed-parent-not-kept", "_idle", "allowing"),
-            ("failed-parent-not-kept-strict", "_idle", "strict"),
         )
         for row in (
             Allowed(f"rq:deferred:{name}{queue} | *", None, GONE),
@@ -182,6 +185,13 @@ ALLOWED: list[Allowed] = [
             Allowed(f"rq:queue:{name}{queue} | (items)", [f"{name}_{child}"], GONE),
             Allowed(f"rq:queue:{name}{queue} | (t*)", "*", GONE),
         )
+    ),
+    Allowed("rq:job:failed-parent-not-kept-strict_parent:dependents | (type)", "set", BARRED),
+    Allowed("rq:job:failed-parent-not-kept-strict_parent:dependents | (ttl)", YEAR, BARRED),
+    Allowed(
+        "rq:job:failed-parent-not-kept-strict_parent:dependents | (members)",
+        ["failed-parent-not-kept-strict_strict"],
+        BARRED,
     ),
     # A canceled parent whose children are to go on.
     Allowed("rq:job:parent-canceled-for-its-children_parent:dependents | *", None, RELEASED),

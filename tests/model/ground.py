@@ -237,7 +237,7 @@ class Ground(RuleBasedStateMachine):
         now = self.store.raw
         changed = {name for name in now.keys() | before.keys() if now.get(name) != before.get(name)}
         changed -= {f"{PREFIX}:{name}".encode() for name in but}
-        assert not changed, f"{what} changed {sorted(changed)}"
+        assert not changed, f"{what} changed {[(name, before.get(name), now.get(name)) for name in sorted(changed)]}"
 
     def send_again(self) -> None:
         call, before = self.repeatable, self.store.raw

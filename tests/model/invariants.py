@@ -55,8 +55,6 @@ class Life:
     """Those that it was last seen to wait for, or to have waited for."""
     met: set[str] = field(default_factory=set)
     """The parents that did not stand in the way at some time since it was deferred."""
-    severed: set[str] = field(default_factory=set)
-    """The parents that were gone at some time since it was deferred."""
     deferred: bool = False
     """Whether it waits for its parents."""
 
@@ -258,12 +256,10 @@ def _check_dependencies(seen: Picture, jobs: Jobs, history: History) -> None:
             how in {"finished", "gone", "passed"} or (how == "failed" and fields.allow) or _is_met(jobs, parent, fields)
             for parent, how in apart.get(job_id, ())
         )
-        # A parent that ended badly, was gone, and is there again does not know of them: who sweeps lets them go.
-        life.severed |= parents.difference(jobs)
-        known = history.expired.isdisjoint(parents) and life.severed.isdisjoint(parents)
+        known = history.expired.isdisjoint(parents)
         assert waited or left or not known, f"I10: {job_id} waits for nothing"
         graph[job_id] = waited - history.expired
-        for parent in waited - history.expired - life.severed:
+        for parent in waited - history.expired:
             children = seen.get(f"job:{parent}:dependents", ((), None))[0]
             told = job_id in children or any(owner == parent for owner, _ in apart.get(job_id, ()))
             assert told, f"I10: {parent} does not know that {job_id} waits for it"

@@ -53,13 +53,14 @@ class Model(Shelf):
         if job is not None and job.group:
             self.at(f"group:{job.group}", set).discard(job_id)
         for key in (
-            f"job:{job_id}:dependents",
             f"job::{job_id}:dependencies",
             f"results:{job_id}",
             f"aiorq:attempts:{job_id}",
             f"aiorq:waits:{job_id}",
         ):
             self.drop(key)
+        if self.has(f"job:{job_id}:dependents"):
+            self.keys[f"job:{job_id}:dependents"].expires = self.now + YEAR
 
     def push(self, job_id: str, *, first: bool) -> None:
         job = self.jobs[job_id]
@@ -316,10 +317,11 @@ class Model(Shelf):
             became = self.let_go(child, parent, how)
             if became == "enqueued":
                 enqueued.append(child)
-            elif became == "waits" and parent in self.jobs:
+            elif became == "waits":
                 self.at(f"job:{parent}:dependents", set).add(child)
-        if parent in self.jobs and self.jobs[parent].expires is not None and self.has(f"job:{parent}:dependents"):
-            self.keys[f"job:{parent}:dependents"].expires = self.jobs[parent].expires
+        expires = self.jobs[parent].expires if parent in self.jobs else self.now + YEAR
+        if expires is not None and self.has(f"job:{parent}:dependents"):
+            self.keys[f"job:{parent}:dependents"].expires = expires
         if not left:
             del parents[part]
         return bool(left), enqueued
@@ -386,8 +388,8 @@ class Model(Shelf):
                 self.at(f"group:{old.group}", set).discard(job_id)
             self.drop(f"job::{job_id}:dependencies")
             self.drop(f"results:{job_id}")
-            self.persist(f"job:{job_id}:dependents")
         if job.nonce:
+            self.persist(f"job:{job_id}:dependents")
             self.drop(f"aiorq:attempts:{job_id}")
         self.jobs[job_id] = job
         if job.group:
@@ -642,9 +644,10 @@ class Model(Shelf):
             known = job_id in self.jobs
             if known:
                 self.leave_place(job_id, "deleted")
-            self.end_parent(job_id, "gone")
             self.delete_job(job_id)
             deleted += known
+        for job_id in job_ids:
+            self.end_parent(job_id, "gone")
         return deleted
 
     def empty(self, queue: str) -> int:

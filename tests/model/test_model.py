@@ -35,7 +35,7 @@ ANSWERS: Final = """
     enqueue rate_limited, enqueue running, enqueue scheduled, enqueue started, enqueue_dependents 0,
     enqueue_dependents 1, fail again, fail failed, fail outdated, fail queued, fail scheduled, finish True,
     finish again, finish outdated, finish repeated, hand_over, let go by cancel, let go by delete, let go by empty,
-    let go by enqueue_dependents, let go by fail, let go by finish, let go by reap, let go by retry, let go by stop,
+    let go by enqueue_dependents, let go by fail, let go by finish, let go by reap, let go by retry,
     let go by sweep, overdue None, overdue again, pause again, promote again, promote dropped, promote early,
     promote queued, promote rate_limited, promote_due 0, promote_due 1, promote_due 2, reap again, reap failed,
     reap held, reap poisoned, reap renewed, reap requeued, reap retried, reap returned, register again, register ok,
@@ -84,7 +84,7 @@ def _run_round(model_server: Server, tally: Tally, number: int) -> None:
             stateful_step_count=STEPS,
             database=None,
             deadline=None,
-            phases=[Phase.generate],
+            phases=[Phase.generate, Phase.shrink],
             report_multiple_bugs=False,
             suppress_health_check=[
                 HealthCheck.too_slow,

@@ -147,9 +147,9 @@ local function enqueue_one(batch, texts, index)
       if status and origin then leave_place(prefix, id, status, origin, worker, 'replaced') end
       if group and group ~= '' then redis.pcall('SREM', group_key(prefix, group), id) end
       redis.call('DEL', key, dependencies_key(prefix, id), results_key(prefix, id))
-      redis.call('PERSIST', dependents_key(prefix, id))
     end
     if nonce ~= '' then
+      redis.call('PERSIST', dependents_key(prefix, id))
       redis.call('DEL', attempts_key(prefix, id))
       redis.call('HSET', key, 'aiorq_nonce', nonce)
     end

@@ -47,8 +47,12 @@ end
 local function delete_job(prefix, id)
   local group = redis.pcall('HGET', job_key(prefix, id), 'group_id')
   if type(group) == 'string' and group ~= '' then redis.pcall('SREM', group_key(prefix, group), id) end
-  redis.call('DEL', job_key(prefix, id), dependents_key(prefix, id), dependencies_key(prefix, id), results_key(prefix, id),
-    attempts_key(prefix, id), waits_key(prefix, id))
+  redis.call('DEL', job_key(prefix, id), dependencies_key(prefix, id), results_key(prefix, id), attempts_key(prefix, id),
+    waits_key(prefix, id))
+  -- Who still waits for it, since it ended badly, waits for another job of its id.
+  local dependents = dependents_key(prefix, id)
+  if redis.call('TYPE', dependents).ok == 'set' then redis.call('EXPIRE', dependents, 31536000)
+  else redis.call('DEL', dependents) end
 end
 
 -- End the runs of a job that are on the books, and whose outcome is refused from now on; their worker is told to kill
