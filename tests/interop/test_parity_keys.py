@@ -51,8 +51,8 @@ INTERVALS = (
 # What that table does not name.
 GONE = "UNNAMED: a parent that is gone counts as met, as an unknown one does in both; in RQ its children wait for ever"
 BARRED = (
-    "a child of a failed parent stays deferred, and runs when the parent has succeeded after all: so it is known to a job "
-    "of its parent's id that comes later"
+    "a child of a failed parent stays deferred, and runs when the parent has succeeded after all: so it is known to a "
+    "job of its parent's id that comes later"
 )
 RELEASED = (
     "UNNAMED: of a canceled parent whose children are to go on, in RQ those that have another parent wait for ever; in "

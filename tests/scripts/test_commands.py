@@ -49,7 +49,7 @@ class Ear:
     def __init__(self, store: Store, worker: str) -> None:
         self._messages = commands.listen(store, worker)
 
-    async def next(self) -> dict[str, Any] | None:
+    async def next(self) -> Any:
         async with asyncio.timeout(LIMIT):
             return await anext(self._messages)
 

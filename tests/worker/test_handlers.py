@@ -148,7 +148,6 @@ class TestNames:
         assert await told.line() == "__main__ ValueError"
         assert (await script.end())[0] == 0
 
-
     async def test_a_function_of_the_script_is_gone(
         self, queue: Queue, url: str, run_script: Callable[[str], Script], told: Fifo
     ) -> None:
