@@ -17,6 +17,7 @@ import signal
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
 from enum import Enum
@@ -131,6 +132,7 @@ class WorkerPool:
         self.restart_requested = False
         """Whether SIGHUP came: the pool ends as at a first SIGTERM, and whoever started it is to start it anew."""
         self._signals = 0
+        self._heard: deque[str] = deque()
         self._burst = False
         self._pause = 0.0
         self._not_before = 0.0
@@ -196,11 +198,13 @@ class WorkerPool:
             stack.callback(self._abandon)
             self.start_workers(burst)
             while True:
+                self._tell_heard()
                 self.check_workers(respawn=not burst)
                 if not self.worker_dict and (burst or self.status is self.Status.STOPPED):
                     break
                 self._wait(woken)
         self.status = self.Status.STOPPED
+        self._tell_heard()
         log.info("pool %s ended", self.name)
 
     def start_workers(self, burst: bool = False) -> None:
@@ -310,13 +314,18 @@ class WorkerPool:
         if number == signal.SIGHUP:
             self.restart_requested = True
             if self.status is not self.Status.STOPPED:
-                log.warning("%s: %d workers finish what runs, to be started anew then", name, len(self.worker_dict))
+                self._heard.append(f"{name}: {len(self.worker_dict)} workers finish what runs, to be started anew then")
                 self.request_stop()
             return
         self._signals += 1
         how = "what runs is killed and put back" if self.cold else "finishing what runs"
-        log.warning("%s: %d workers end: %s", name, len(self.worker_dict), how)
+        self._heard.append(f"{name}: {len(self.worker_dict)} workers end: {how}")
         self.request_stop(self.cold)
+
+    def _tell_heard(self) -> None:
+        """Log what signals have said: they may come in the middle of another line."""
+        while self._heard:
+            log.warning("%s", self._heard.popleft())
 
     def _abandon(self) -> None:
         """Kill what is left where `start` ends by an error."""

@@ -119,7 +119,7 @@ async def test_a_job_that_was_lost_is_asked_in_vain(queue: Queue, launch: Launch
 
 
 async def test_what_waits_for_it_goes_on_waiting(queue: Queue, launch: Launch, told: Fifo) -> None:
-    """Whatever it makes of failures; the job that waits for its slot gets that."""
+    """Whatever it makes of failures, and until a job of its id succeeds; the job that waits for its slot gets that."""
     await launch("worker", "--concurrency", "2")
     job = await queue.enqueue("waiting.hang", told.path, rate_limit=RateLimit("api", 1), retry=Retry(3))
     await told.pids()
@@ -133,6 +133,9 @@ async def test_what_waits_for_it_goes_on_waiting(queue: Queue, launch: Launch, t
     assert (await outcome_of(limited)).return_value == 2
     assert [await each.get_status() for each in waiting] == [JobStatus.DEFERRED] * 2
     await job.delete()
+    assert [await each.get_status() for each in waiting] == [JobStatus.DEFERRED] * 2
+    again = await queue.enqueue("jobs.add", 1, job_id=job.id)
+    assert (await outcome_of(again)).return_value == 2
     assert [(await outcome_of(each)).return_value for each in waiting] == [2, 2]
     assert await queue.connection.keys("rq:rl:*:*") == []
 
