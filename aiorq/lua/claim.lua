@@ -85,19 +85,21 @@ local function take(queue, id)
     end
     return
   end
-  local status, home, last_worker, once, ttl
+  local status, home, last_worker, once, ttl, limited
   for index = 1, #fields, 2 do
     local name, value = fields[index], fields[index + 1]
     if name == 'status' then status = value
     elseif name == 'origin' and value ~= '' and is_utf8(value) then home = value
     elseif name == 'worker_name' then last_worker = value
     elseif name == 'ttl' then ttl = value
+    elseif name == 'rate_limit_key' then limited = true
     elseif name == 'aiorq_nonce' or name == 'aiorq_requeue' then once = true end
   end
   -- What was enqueued under an id of its own, or requeued, is listed once. Another entry is of a former life, which expired
   -- here or was handed to a worker when the new one came: it must not run twice.
   local elsewhere = status == 'finished' or status == 'failed' or status == 'stopped' or status == 'scheduled'
     or status == 'deferred' or status == 'rate_limited'
+    or (status == 'started' and limited) -- it would run without a slot; who reaps its run knows what to do
   if status == 'canceled' or (once and elsewhere)
     or (status == 'started' and redis.call('EXISTS', executions_key(prefix, id)) == 1) then
     return drop(queue)

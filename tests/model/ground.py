@@ -311,7 +311,13 @@ class Ground(RuleBasedStateMachine):
             if expires is not None and expires <= now
         }
         self.history.go |= over
-        self.history.expired |= over
+        # A year after it is gone, nobody knows any more who still waits for another job of that id.
+        forgotten = {
+            key.split(":")[1]
+            for key, (_, expires) in self.seen.items()
+            if key.startswith("job:") and key.endswith(":dependents") and expires is not None and expires <= now
+        }
+        self.history.expired |= over | forgotten
         self.model.set_clock(now)
         self.run(self.store.set_clock(NOON + now))
         self.run(self.store.look())

@@ -84,9 +84,9 @@ class History:
     go: set[str] = field(default_factory=set)
     """Ids that this step may remove."""
     expired: set[str] = field(default_factory=set)
-    """Ids whose job's time was over, which nobody sees: who waits for them is found by a sweep."""
+    """Ids whose job's time was over, or who waits for them forgotten, which nobody sees: a sweep finds who waits."""
     excused: set[str] = field(default_factory=set)
-    """Parents that were met without being seen so: canceled as if they had finished, or repeated at once."""
+    """Parents that were met without being seen so: canceled as if they had finished, repeated at once, or not kept."""
     slots: dict[str, int] = field(default_factory=dict)
     """The greatest concurrency that a job ever asked for of a rate limit."""
     let_go: set[str] = field(default_factory=set)
@@ -241,7 +241,9 @@ def _check_dependencies(seen: Picture, jobs: Jobs, history: History) -> None:
                     f"I10: {job_id} goes early"
                 )
                 barred = before.barred if before is not None else None
-                assert barred is None or barred in jobs or barred in history.excused, f"I10: {job_id} goes after all"
+                # Whoever allows failures may be let go by the last thing that is heard of it.
+                fit = barred is None or barred in jobs or barred in history.excused or fields.allow
+                assert fit, f"I10: {job_id} goes after all"
                 history.let_go.add(job_id)
             life.deferred = False
             continue

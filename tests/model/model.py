@@ -153,7 +153,7 @@ class Model(Shelf):
             job_id = min(waiting, key=lambda entry: (waiting[entry], entry))
             del waiting[job_id]
             job = self.jobs.get(job_id)
-            if job is not None and job.status == "rate_limited":
+            if job is not None and job.status == "rate_limited" and job.limit is not None and job.limit[0] == limit:
                 self.push(job_id, first=bool(job.first))
                 self.at(f"rl:{limit}:allowed", dict)[job_id] = self.moment
                 held = self.at(f"rl:{limit}:allowed", dict)
@@ -464,7 +464,7 @@ class Model(Shelf):
 
     def is_ghost(self, job_id: str, job: Job) -> bool:
         """Whether an entry in a queue is not that of the job as it is."""
-        if job.status == "started":
+        if job.status == "started" and (self.is_on_books(job_id) or job.limit is None):
             return self.is_on_books(job_id)
         return job.status == "canceled" or (bool(job.nonce or job.requeued) and job.status != "queued")
 
@@ -654,10 +654,9 @@ class Model(Shelf):
         """Those that come to the queue meanwhile are spared."""
         waiting = list(self.at(f"queue:{queue}", list))
         self.at(f"queue:{queue}", list).clear()
-        for job_id in waiting:
+        doomed = [job_id for job_id in waiting if job_id not in self.jobs or self.jobs[job_id].status == "queued"]
+        for job_id in doomed:
             job = self.jobs.get(job_id)
-            if job is not None and job.status != "queued":
-                continue
             if job is not None:
                 self.release_slot(job_id)
                 if job.repeat_intervals is not None:

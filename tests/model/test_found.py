@@ -129,9 +129,8 @@ async def put(store: ClockedStore, desk: Desk, job_id: str, queue: str = "defaul
     return placed.status.value
 
 
-def limited(concurrency: int = 1, **more: Any) -> dict[str, Any]:
-    fields = {"rate_limit_key": "k", "rate_limit_concurrency": concurrency, **more}
-    return {"attributes": fields, "limit": ("k", concurrency)}
+def limited(key: str = "k") -> dict[str, Any]:
+    return {"attributes": {"rate_limit_key": key, "rate_limit_concurrency": 1}, "limit": (key, 1)}
 
 
 async def test_entry_of_a_former_life_behind_a_rate_limit(store: ClockedStore, desk: Desk, books: Books) -> None:
@@ -142,6 +141,33 @@ async def test_entry_of_a_former_life_behind_a_rate_limit(store: ClockedStore, d
     assert await put(store, desk, "a", **limited()) == "rate_limited"
     assert [claim.run.job_id for claim in await desk.claim(most=3) or []] == ["first"]
     assert await books.registry("rl:k", "allowed") == {"first": NOON}
+
+
+async def test_entry_of_a_former_life_while_a_run_behind_a_rate_limit_is_lost(
+    store: ClockedStore, desk: Desk, books: Books
+) -> None:
+    """The job ran again, without a slot."""
+    await desk.enqueue("a", ttl=100)
+    await books.connection.delete("rq:job:a")
+    assert await put(store, desk, "a", **limited()) == "queued"
+    (claim,) = await desk.claim() or []
+    await expire_execution(books, claim.run)
+    assert await desk.claim() == []
+    assert list(await books.registry("rl:k", "allowed")) == ["a"]
+    assert await books.status("a") == "started"
+
+
+async def test_entry_of_a_former_life_behind_another_rate_limit(store: ClockedStore, desk: Desk, books: Books) -> None:
+    """The job was queued when that one had a free slot, and did not wait for its own."""
+    assert await put(store, desk, "holder", **limited()) == "queued"
+    assert await put(store, desk, "a", **limited()) == "rate_limited"
+    await books.connection.delete("rq:job:a")
+    assert await put(store, desk, "other", **limited("m")) == "queued"
+    assert await put(store, desk, "a", **limited("m")) == "rate_limited"
+    await jobs.cancel(store, "holder", 500)
+    assert await books.status("a") == "rate_limited"
+    assert await books.places("a") == ["rq:rl:m:rate_limited"]
+    assert await books.registry("rl:k", "allowed") == {}
 
 
 async def test_entry_in_an_inbox_of_a_job_that_was_requeued(store: ClockedStore, desk: Desk, books: Books) -> None:
@@ -203,6 +229,19 @@ async def test_emptying_spares_what_waited_for_it(store: ClockedStore, desk: Des
     await jobs.enqueue_many(store, [desk.new(f"p{number}") for number in range(count)])
     assert await put(store, desk, "a", parents=["p0"]) == "deferred"
     assert await queues.empty(store, "default") == count
+    assert await books.queue() == ["a"]
+
+
+async def test_emptying_spares_what_has_an_entry_of_a_former_life(
+    store: ClockedStore, desk: Desk, books: Books
+) -> None:
+    """The job was let go by the one before that entry, and deleted at once."""
+    await desk.enqueue("p")
+    await desk.enqueue("a", ttl=100)
+    await books.connection.delete("rq:job:a")
+    assert await put(store, desk, "a", parents=["p"]) == "deferred"
+    assert await queues.empty(store, "default") == 2
+    assert await books.status("a") == "queued"
     assert await books.queue() == ["a"]
 
 

@@ -167,6 +167,7 @@ class Workers(Clients):
         self.model.finish(issued.worker, issued.run.token, ttl)
         if job_id not in self.model.jobs:
             self.history.go.add(job_id)
+            self.history.excused.add(job_id)
         elif self.model.jobs[job_id].status != "finished":
             self.history.lives[job_id].again += 1
             self.history.lives[job_id].earliest = self.model.moment + interval

@@ -13,8 +13,8 @@ local function check_limit(prefix, limit)
   check_kind(limited_key(prefix, limit), 'zset')
 end
 
--- Fill the free slots of a rate limit with the jobs that wait for one, the oldest first. An entry whose job is elsewhere
--- is dropped; where the queue of the next one is no list, it goes on waiting, and so do those behind it.
+-- Fill the free slots of a rate limit with the jobs that wait for one, the oldest first. An entry whose job is elsewhere,
+-- perhaps behind another limit, is dropped; where the queue of the next one is no list, it goes on waiting, and so do those behind it.
 local function admit(prefix, limit, concurrency, moment)
   local allowed, limited = allowed_key(prefix, limit), limited_key(prefix, limit)
   while true do
@@ -24,9 +24,9 @@ local function admit(prefix, limit, concurrency, moment)
     local id, score = popped[1], popped[2]
     if popped.err or not id then return end
     local key = job_key(prefix, id)
-    local fields = redis.pcall('HMGET', key, 'origin', 'status', 'enqueue_at_front')
-    local queue, status, front = unpack(fields.err and {} or fields)
-    if queue and status == 'rate_limited' then
+    local fields = redis.pcall('HMGET', key, 'origin', 'status', 'enqueue_at_front', 'rate_limit_key')
+    local queue, status, front, waits_for = unpack(fields.err and {} or fields)
+    if queue and status == 'rate_limited' and (waits_for or limit) == limit then
       if type(redis.pcall(front == '1' and 'LPUSH' or 'RPUSH', queue_key(prefix, queue), id)) ~= 'number' then
         redis.call('ZADD', limited, score, id)
         return
