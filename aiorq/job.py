@@ -382,7 +382,7 @@ class Job(JobRecord, Generic[R]):
         """Delete the job with its results, in whatever state it is.
 
         A run of it is ended by its worker, and its outcome is refused. The jobs that wait for it do not wait for it any
-        more. One atomic step.
+        more; those that its failure, stop or cancel keeps waiting do, until a job of its id finishes. One atomic step.
 
         Args:
             pipeline: one of the caller's to add the call to.
@@ -426,9 +426,16 @@ class Job(JobRecord, Generic[R]):
         return next(iter(await self._fetch_all(self.dependency_ids[:1])), None)
 
     async def dependencies_are_met(self) -> bool:
-        """Whether every job that this one was told to wait for has finished, may have failed, or is gone."""
+        """Whether every job that this one was told to wait for has finished, may have failed, or is gone.
+
+        One that is gone after it ended badly is not met (see `delete`).
+        """
         met = {JobStatus.FINISHED, JobStatus.FAILED} if self.allow_dependency_failures else {JobStatus.FINISHED}
-        return all([await job.get_status(refresh=False) in met for job in await self.fetch_dependencies()])
+        parents = await self.fetch_dependencies()
+        barred = await jobs.field(self.store, self.id, "aiorq_barred")
+        if barred and barred.decode() not in {job.id for job in parents}:
+            return False
+        return all([await job.get_status(refresh=False) in met for job in parents])
 
     async def _fetch_all(self, job_ids: Sequence[str]) -> list[Job[Any]]:
         store = self.store
