@@ -172,13 +172,15 @@ class Ground(RuleBasedStateMachine):
     def ask(self, script: str, call: Awaitable[T]) -> T:
         """Call the store, which looks at everything in the same round trip."""
         self.store.calls.clear()
-        answer = self.run(call)
-        note(f"    {script} -> {answer}")
+        try:
+            answer = self.run(call)
+            note(f"    {script} -> {answer}")
+        finally:  # it may raise what a script answered
+            self.repeatable = self.store.calls[0] if self.store.calls else None
         for made in self.store.calls:
             self.script = made.script
             if made.script == "enqueue_dependents":
                 self.follow(made)
-        self.repeatable = self.store.calls[0] if self.store.calls else None
         return answer
 
     def follow(self, made: Call) -> None:

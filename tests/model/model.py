@@ -260,6 +260,8 @@ class Model(Shelf):
         if job is None or job.status != "deferred":
             return "elsewhere"
         if how == "stopped" or (how == "failed" and not job.allow):
+            if ended not in self.read(f"job::{job_id}:dependencies"):
+                return "elsewhere"
             job.barred = ended
             return "waits"
         if job.barred == ended and how != "gone":

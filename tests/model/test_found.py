@@ -192,6 +192,18 @@ async def test_parent_that_is_not_waited_for_any_more(store: ClockedStore, desk:
     assert await books.queue() == ["a"]
 
 
+async def test_parent_of_a_former_life_that_is_canceled(store: ClockedStore, desk: Desk, books: Books) -> None:
+    """The job, which did not wait for it any more, was kept from its queue for good."""
+    await desk.enqueue("old", queue="other")
+    run = await desk.start("new")
+    assert await put(store, desk, "a", parents=["old"]) == "deferred"
+    assert await put(store, desk, "a", parents=["new"]) == "deferred"
+    await jobs.cancel(store, "old", 500)
+    await jobs.delete(store, ["old"])
+    assert await runs.finish(store, "w", run, b"value", 500)
+    assert await books.queue() == ["a"]
+
+
 @pytest.mark.parametrize("how", ["deleted", "not kept"])
 async def test_parent_that_is_gone_and_comes_again(store: ClockedStore, desk: Desk, books: Books, how: str) -> None:
     """The job waited for the new one, which did not know of it; and if that was to wait for it, both did for ever."""

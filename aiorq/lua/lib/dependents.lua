@@ -56,6 +56,8 @@ local function enqueue_dependent(prefix, id, ended, how, moment)
   if status ~= 'deferred' or not queue then return 'elsewhere' end
   allow = allow == '1'
   if how == 'stopped' or (how == 'failed' and not allow) then
+    -- Another job of its id may have waited for it.
+    if redis.pcall('SISMEMBER', dependencies_key(prefix, id), ended) == 0 then return 'elsewhere' end
     redis.call('HSET', key, 'aiorq_barred', ended)
     return 'waits'
   end
