@@ -6,6 +6,7 @@ small.)
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import Any, Final
@@ -60,6 +61,17 @@ class CurrentRun:
         self.job_class = job_class
         self.handles: dict[object, Any] = {}
         """The job objects that were made for this run, by kind, so that asking twice gives the same one."""
+
+
+def here_in_loop() -> object:
+    """What tells the job object of the async API apart that is to be used here: each event loop has its own."""
+    events = sys.modules.get("asyncio.events")  # where nobody has imported it no event loop runs
+    return "async", None if events is None else events._get_running_loop()
+
+
+def here_in_process() -> object:
+    """What tells the job object of the blocking API apart: there is one."""
+    return "sync"
 
 
 current_run: Final[ContextVar[Callable[[], CurrentRun] | None]] = ContextVar("aiorq_current_run", default=None)

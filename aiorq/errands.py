@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 from urllib.error import HTTPError
 from urllib.parse import urljoin, urlsplit
 
 from aiorq import __version__
+from aiorq.call import import_name
 from aiorq.current import CurrentRun
 from aiorq.errors import AiorqError
-from aiorq.job import Job, get_current_job
-from aiorq.record import decode_traceback
+from aiorq.job import current_job_of
+from aiorq.placement import PlacedJob
+from aiorq.record import JobRecord, decode_traceback
 from aiorq.status import JobStatus
 from aiorq.store.connection import connect_sync_as
 from aiorq.webhook import Webhook
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 NAME = f"{__name__}.Supplies"
 """The dotted name for `execution.horse.Context`."""
+BLOCKING = "aiorq.sync.job.current_job_of"
+"""What gives functions their job. Named and not imported: it is built upon this, and not every process needs it."""
 _PRIVATE = ("Authorization", "Cookie", "Proxy-authorization")  # headers that are for one host alone
 
 
@@ -37,19 +40,22 @@ class Supplies:
         self._connection: Redis | None = None
         self._ended_at: datetime | None = None
 
-    def job(self, status: str) -> Job[Any]:
-        """The job as the function had it, or would have had it, in the state that it comes to."""
+    def job(self, status: str, *, in_loop: bool) -> PlacedJob:
+        """The job as the function had it, or would have had it, in the state that it comes to.
+
+        Args:
+            status: that state.
+            in_loop: whether it is for a coroutine, which gets a job of the async API; a function gets one of
+                `aiorq.sync`, as it would in RQ.
+        """
+        find = current_job_of if in_loop else cast("Callable[[CurrentRun], PlacedJob]", import_name(BLOCKING))
         handles = self._run.handles
-        try:
-            kind: Any = ("async", asyncio.get_running_loop())
-        except RuntimeError:
-            kind = ("async", None)
-        if kind not in handles:
-            # What the function set on its job is there for the callbacks, though their event loop is another one: its
-            # methods connect anew in each.
-            earlier = [job for known, job in handles.items() if isinstance(known, tuple) and known[0] == "async"]
-            handles[kind] = earlier[0] if earlier else get_current_job()
-        job = cast("Job[Any]", handles[kind])
+        earlier = list(handles.values())
+        job = find(self._run)
+        if earlier and all(
+            job is not other for other in earlier
+        ):  # what the function set on its job is there for the callbacks
+            job.take_after(earlier[0])
         job.status = JobStatus(status)
         if job.status is not JobStatus.STARTED:
             self._ended_at = job.ended_at = self._ended_at or datetime.now(UTC)
@@ -66,12 +72,12 @@ class Supplies:
         if self._connection is not None:
             self._connection.close()
 
-    def send_webhook(self, job: Job[Any], webhook: Mapping[str, Any], ended_at: float, traceback: bytes) -> None:
+    def send_webhook(self, job: JobRecord, webhook: Mapping[str, Any], ended_at: float, traceback: bytes) -> None:
         """Make a request; see the function of that name."""
         send_webhook(job, webhook, ended_at, traceback)
 
 
-def send_webhook(job: Job[Any], webhook: Mapping[str, Any], ended_at: float, traceback: bytes) -> None:
+def send_webhook(job: JobRecord, webhook: Mapping[str, Any], ended_at: float, traceback: bytes) -> None:
     """Tell of a job's end.
 
     Args:

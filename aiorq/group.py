@@ -138,7 +138,7 @@ class Group:
 
     async def get_job_ids(self) -> list[str]:
         """The ids of its jobs, in no order. The id of one that has just expired is there until the next cleanup."""
-        return [job_id async for page in groups.pages(self.store, self.name) for job_id in page]
+        return await groups.ids(self.store, self.name)
 
     async def get_jobs(self, serializer: Serializer | str | None = None) -> list[Job[Any]]:
         """Its jobs, in no order; those that are gone are left out.

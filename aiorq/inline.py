@@ -14,7 +14,9 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from functools import partial
 from inspect import iscoroutinefunction
 from typing import Any, Final, TypeAlias, TypeVar, cast
@@ -22,13 +24,14 @@ from urllib.parse import urlsplit
 
 from aiorq.call import import_name, resolve
 from aiorq.callback import DEFAULT_TIMEOUT as CALLBACK_TIMEOUT
-from aiorq.current import CurrentRun, current_run
+from aiorq.current import CurrentRun, current_run, here_in_process
 from aiorq.ending import encode_result, encode_traceback, retry_of, summarize
 from aiorq.errands import Supplies, send_webhook
 from aiorq.errors import JobTimeoutException, NoSuchJobError
 from aiorq.job import Job
 from aiorq.options import DEFAULT_FAILURE_TTL, DEFAULT_RESULT_TTL, DEFAULT_TIMEOUT
 from aiorq.outcome import Again, Raised, Returned
+from aiorq.placement import PlacedJob
 from aiorq.retry import Retry, kinds_of
 from aiorq.serializers import serializer_path
 from aiorq.status import JobStatus
@@ -95,7 +98,7 @@ async def _finish(coroutine: Coroutine[Any, Any, R], seconds: float, late: Late)
         raise late() from None
 
 
-async def perform(job: Job[Any], current: Callable[[], CurrentRun]) -> Ending:
+async def perform(job: PlacedJob, current: Callable[[], CurrentRun]) -> Ending:
     """Run a job in this thread and say how it ended.
 
     Coroutines run in the running event loop; where none runs, each gets one for its time, and this does not wait for
@@ -117,10 +120,12 @@ async def perform(job: Job[Any], current: Callable[[], CurrentRun]) -> Ending:
 
 
 class _Performance:
-    def __init__(self, job: Job[Any], current: Callable[[], CurrentRun]) -> None:
+    def __init__(self, job: PlacedJob, current: Callable[[], CurrentRun]) -> None:
         self._job = job
         self._current = current
         self._status = JobStatus.STARTED
+        self._blocks = not isinstance(job, Job)
+        """Whether it is a job of the blocking API, whose caller cannot await anything."""
 
     async def run(self) -> Ending:
         job = self._job
@@ -160,11 +165,11 @@ class _Performance:
         supplies = Supplies(self._current())
 
         async def call_async() -> None:  # the job, and its connection, are those of the event loop that this runs in
-            job = supplies.job(self._status)
+            job = cast("Job[Any]", supplies.job(self._status, in_loop=True))
             await callback(job, job.connection, *args)
 
         def call() -> Any:
-            return callback(supplies.job(self._status), supplies.connection(), *args)
+            return callback(supplies.job(self._status, in_loop=False), supplies.connection(), *args)
 
         try:
             await self._do(f"on_{kind} ({name})", seconds, call_async if iscoroutinefunction(callback) else call)
@@ -177,9 +182,13 @@ class _Performance:
             value = call()
         if not isinstance(value, Coroutine):
             return value
-        if asyncio._get_running_loop() is not None:
+        if asyncio._get_running_loop() is None:
+            return asyncio.run(self._finish_and_close(value, seconds, late))
+        if not self._blocks:
             return await _finish(value, seconds, late)
-        return asyncio.run(self._finish_and_close(value, seconds, late))
+        with ThreadPoolExecutor(1) as elsewhere:  # the caller's event loop, as of a notebook, stands still meanwhile
+            context = copy_context()
+            return elsewhere.submit(context.run, asyncio.run, self._finish_and_close(value, seconds, late)).result()
 
     async def _finish_and_close(self, coroutine: Coroutine[Any, Any, Any], seconds: float, late: Late) -> Any:
         try:
@@ -208,7 +217,7 @@ def _as_raised(error: BaseException) -> Raised:
     return Raised(summarize(error), encode_traceback(error), tuple(kinds_of(type(error))))
 
 
-async def run_sync(job: Job[R], token: str) -> Job[R]:
+async def run_sync(job: PlacedJob, token: str) -> None:
     """Run a job that was put straight into `started`, in the caller's place, and record how it ended.
 
     It runs once, as in RQ: it is neither tried again nor repeated, and one that returns a `Retry` has finished with
@@ -217,9 +226,6 @@ async def run_sync(job: Job[R], token: str) -> Job[R]:
     Args:
         job: its `origin` is the queue that it was put on.
         token: the execution id of its run, whose lease must hold as long as the job may take.
-
-    Returns:
-        the job, as it then stands in Redis.
 
     Raises:
         AiorqError: the outcome cannot be recorded.
@@ -233,13 +239,12 @@ async def run_sync(job: Job[R], token: str) -> Job[R]:
         raise
     await _record(job, token, outcome)
     await _send_webhooks(job, outcome)
-    return job
 
 
 class _RunOf:
     """Describes the run of a job in its caller's place when it is first asked for."""
 
-    def __init__(self, job: Job[Any], token: str) -> None:
+    def __init__(self, job: PlacedJob, token: str) -> None:
         self._job = job
         self._token = token
         self._run: CurrentRun | None = None
@@ -258,11 +263,11 @@ class _RunOf:
                 prefix=store.keys.prefix,
                 connection=describe(store.connection),
             )
-            self._run.handles["async", self._home] = job
+            self._run.handles[("async", self._home) if isinstance(job, Job) else here_in_process()] = job
         return self._run
 
 
-async def _record(job: Job[Any], token: str, outcome: Ending) -> None:
+async def _record(job: PlacedJob, token: str, outcome: Ending) -> None:
     run = Run(job.origin, job.id, token)
     where = job.origin, job.id
     if outcome.warning:
@@ -290,12 +295,12 @@ async def _record(job: Job[Any], token: str, outcome: Ending) -> None:
             "%s: the outcome of job %s is not recorded: its lease ran out, or it was canceled or deleted", *where
         )
     try:
-        await job.refresh()
+        job.decode(await jobs.fetch(job.store, job.id))
     except NoSuchJobError:  # it was to be kept for 0 seconds
         job.status = JobStatus.FINISHED if isinstance(outcome, Returned) else JobStatus.FAILED
 
 
-async def _send_webhooks(job: Job[Any], outcome: Ending) -> None:
+async def _send_webhooks(job: PlacedJob, outcome: Ending) -> None:
     traceback = outcome.traceback if isinstance(outcome, Raised) else b""
     ended_at = time.time() if job.ended_at is None else job.ended_at.timestamp()
     for webhook in job.webhooks:
@@ -303,7 +308,7 @@ async def _send_webhooks(job: Job[Any], outcome: Ending) -> None:
             continue
         send = partial(send_webhook, job, webhook.to_dict(), ended_at, traceback)
         try:
-            if asyncio._get_running_loop() is None:
+            if asyncio._get_running_loop() is None or not isinstance(job, Job):
                 send()
             else:
                 await asyncio.to_thread(send)

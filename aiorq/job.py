@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
@@ -12,13 +11,14 @@ from redis.asyncio.client import Pipeline
 from aiorq.attempt import Attempt, attempts_of
 from aiorq.call import as_args, import_name, make_call
 from aiorq.callback import AnyCallback
-from aiorq.current import CurrentRun, current_run
+from aiorq.current import CurrentRun, current_run, here_in_loop
 from aiorq.dependency import Dependency, DependsOn
 from aiorq.errors import InvalidJobOperation
 from aiorq.executions import Execution, ExecutionRegistry
 from aiorq.executions import get_executions as executions_of
 from aiorq.keys import Keys, check_job_id, check_queue_name
 from aiorq.options import DEFAULT_FAILURE_TTL, JobOptions
+from aiorq.placement import STATE, PlacedJob
 from aiorq.record import JobRecord
 from aiorq.result import Result
 from aiorq.retry import Retry
@@ -41,11 +41,9 @@ __all__ = [
 ]
 
 R = TypeVar("R")
-_RUN: Final = ("started_at", "ended_at", "last_heartbeat", "worker_name")  # the fields that runs write
-_STATE: Final = ("status", "origin", "enqueued_at", *_RUN)  # those that only a change of state writes
 
 
-class Job(JobRecord, Generic[R]):
+class Job(PlacedJob, Generic[R]):
     """A call that is to run, runs or ran in a worker.
 
     Attributes show what the object last read or was made with and never ask Redis; methods that ask are coroutines.
@@ -68,8 +66,6 @@ class Job(JobRecord, Generic[R]):
             prefix: of all keys; None for the environment's.
         """
         super().__init__(id, serializer)
-        self.has_fresh_id: bool = id is None
-        """The id was made at random by this object and was not sent to Redis yet."""
         self._connection: Redis | str | Callable[[], Redis] | None = connection
         self._prefix = prefix
         self._store: Store | None = None
@@ -86,7 +82,8 @@ class Job(JobRecord, Generic[R]):
     @property
     def connection(self) -> Redis:
         """The client that the job uses."""
-        return self.store.connection
+        client: Redis = self.store.connection
+        return client
 
     @property
     def key(self) -> str:
@@ -280,7 +277,7 @@ class Job(JobRecord, Generic[R]):
         fields = self.encode()
         if not include_meta:
             fields.pop("meta", None)
-        state: dict[str, bytes | int] = {name: fields.pop(name) for name in _STATE if name in fields}
+        state: dict[str, bytes | int] = {name: fields.pop(name) for name in STATE if name in fields}
         create = state if self.status is JobStatus.CREATED else None
         if pipeline is not None:
             jobs.save_into(self.store, pipeline, self.id, fields, create=create)
@@ -485,27 +482,6 @@ class Job(JobRecord, Generic[R]):
         result = await self.latest_result()
         return result.return_value if result is not None and result.type is Result.Type.SUCCESSFUL else None
 
-    def mark_placed(self, queue: str, placed: jobs.Placed) -> None:
-        """Note where an enqueue has put the job, for a new life."""
-        self.origin = queue
-        self.status = placed.status
-        self.enqueued_at = placed.moment if placed.status in (JobStatus.QUEUED, JobStatus.STARTED) else None
-        self.started_at = self.ended_at = self.last_heartbeat = self.worker_name = None
-        self.attempts_before = None
-        self.has_fresh_id = False
-
-    def fields_to_enqueue(self, queue: str) -> dict[str, bytes | int]:
-        """The fields that an enqueue writes, nothing of an old life among them; the script adds `status` and the time.
-
-        Raises:
-            SerializationError: an attribute was set to what the field cannot hold.
-        """
-        fields = self.encode()
-        del fields["status"]
-        fields.pop("enqueued_at", None)
-        fields.update(dict.fromkeys(_RUN, b""), origin=queue.encode())
-        return fields
-
 
 async def cancel_job(
     job_id: str,
@@ -555,23 +531,23 @@ def get_current_job() -> Job[Any] | None:
     current = current_run.get()
     if current is None:
         return None
-    run = current()
-    # A process that runs a job has no event loop of its own: each loop that asks gets a job with its own connection.
-    try:
-        loop: object = asyncio.get_running_loop()
-    except RuntimeError:
-        loop = None
-    kind = ("async", loop)
-    job = run.handles.get(kind)
+    return current_job_of(current())
+
+
+def current_job_of(run: CurrentRun) -> Job[Any]:
+    """The job of a run, the same each time it is asked for in one place."""
+    job = run.handles.get(here_in_loop())
     if job is None:
-        job = run.handles[kind] = _current(run)
+        job = run.handles[here_in_loop()] = _current(run)
     return cast("Job[Any]", job)
 
 
 def _current(run: CurrentRun) -> Job[Any]:
     kind = import_name(run.job_class) if run.job_class else Job
-    if not (isinstance(kind, type) and issubclass(kind, Job)):
+    if not (isinstance(kind, type) and issubclass(kind, JobRecord)):
         raise TypeError(f"the worker's job_class, {run.job_class}, is no subclass of aiorq.Job")
+    if not issubclass(kind, Job):  # it is of the other API
+        kind = Job
     job: Job[Any] = kind(run.job_id, None, run.serializer, prefix=run.prefix)
     job._connection = lambda: connect_as(dict(run.connection))  # anew in each event loop that the job's function runs
     job.decode(run.fields)

@@ -5,22 +5,63 @@ from __future__ import annotations
 import secrets
 from datetime import UTC, datetime, timedelta
 from graphlib import CycleError, TopologicalSorter
-from typing import Any, Final
+from typing import Final, TypeVar
 from uuid import uuid4
 
 from aiorq.callback import DEFAULT_TIMEOUT as CALLBACK_TIMEOUT
 from aiorq.errors import DependencyCycleError
-from aiorq.job import Job
 from aiorq.options import DEFAULT_TIMEOUT, JobOptions
+from aiorq.record import JobRecord
 from aiorq.seconds import MAX_SECONDS
 from aiorq.status import JobStatus
+from aiorq.store.base import Store
 from aiorq.store.jobs import NewJob, Placed
 
+J = TypeVar("J", bound="PlacedJob")
 _LATEST: Final = 7_258_118_400.0  # 2200-01-01
+_RUN: Final = ("started_at", "ended_at", "last_heartbeat", "worker_name")  # the fields that runs write
+STATE: Final = ("status", "origin", "enqueued_at", *_RUN)
+"""The fields that only a change of state writes."""
+
+
+class PlacedJob(JobRecord):
+    """A job's attributes, and what an enqueue does to them."""
+
+    def __init__(self, id: str | None = None, serializer: object | None = None) -> None:  # noqa: A002 - RQ's name
+        """As `JobRecord`."""
+        super().__init__(id, serializer)
+        self.has_fresh_id: bool = id is None
+        """The id was made at random by this object and was not sent to Redis yet."""
+
+    @property
+    def store(self) -> Store:
+        """Where the job lives."""
+        raise NotImplementedError
+
+    def mark_placed(self, queue: str, placed: Placed) -> None:
+        """Note where an enqueue has put the job, for a new life."""
+        self.origin = queue
+        self.status = placed.status
+        self.enqueued_at = placed.moment if placed.status in (JobStatus.QUEUED, JobStatus.STARTED) else None
+        self.started_at = self.ended_at = self.last_heartbeat = self.worker_name = None
+        self.attempts_before = None
+        self.has_fresh_id = False
+
+    def fields_to_enqueue(self, queue: str) -> dict[str, bytes | int]:
+        """The fields that an enqueue writes, nothing of an old life among them; the script adds `status` and the time.
+
+        Raises:
+            SerializationError: an attribute was set to what the field cannot hold.
+        """
+        fields = self.encode()
+        del fields["status"]
+        fields.pop("enqueued_at", None)
+        fields.update(dict.fromkeys(_RUN, b""), origin=queue.encode())
+        return fields
 
 
 def new_job(
-    job: Job[Any], queue: str, *, at_front: bool, unique: bool, when: datetime | timedelta | None, runs_here: bool
+    job: PlacedJob, queue: str, *, at_front: bool, unique: bool, when: datetime | timedelta | None, runs_here: bool
 ) -> NewJob:
     """Describe a job for the store.
 
@@ -84,7 +125,7 @@ def _moment_of(when: datetime | timedelta | None) -> tuple[float | None, float |
     return max(0.0, seconds), None
 
 
-def _lease_of(job: Job[Any]) -> float:
+def _lease_of(job: PlacedJob) -> float:
     """Seconds after which a job that its enqueuer runs counts as lost: nobody renews this lease (RQ's numbers, and the
     time that callbacks may take).
     """
@@ -106,7 +147,7 @@ def presumed(new: NewJob) -> Placed:
     return Placed(JobStatus.DEFERRED if new.parents else waits, datetime.now(UTC))
 
 
-def parents_first(made: list[tuple[Job[Any], JobOptions]]) -> list[tuple[Job[Any], JobOptions]]:
+def parents_first(made: list[tuple[J, JobOptions]]) -> list[tuple[J, JobOptions]]:
     """Jobs in such an order that none comes before one that it waits for; otherwise as they stood.
 
     Raises:
@@ -125,7 +166,7 @@ def parents_first(made: list[tuple[Job[Any], JobOptions]]) -> list[tuple[Job[Any
     return free + sorted(waiting, key=lambda entry: order[entry[0].id])
 
 
-def order_of_rq(job: Job[Any]) -> int:
+def order_of_rq(job: PlacedJob) -> int:
     """A key to sort jobs by that were enqueued together: what depends on nothing, what waits, what did not have to."""
     if not job.dependency_ids:
         return 0

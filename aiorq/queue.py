@@ -109,7 +109,8 @@ class Queue:
     @property
     def connection(self) -> Redis:
         """The client that the queue uses."""
-        return self.store.connection
+        client: Redis = self.store.connection
+        return client
 
     @property
     def key(self) -> str:

@@ -133,6 +133,12 @@ class JobRecord:
         self._meta: dict[str, Any] | None = {}  # None: not looked at yet, it is in `_raw_meta`
         self._raw_meta: bytes = b""
 
+    def take_after(self, other: JobRecord) -> None:
+        """Take over the attributes of another object for the same job."""
+        _ = other.meta  # read now, so that both have the same one
+        own = ("_connection", "_store", "_prefix")  # where it lives, which each object says for itself
+        vars(self).update({name: value for name, value in vars(other).items() if name not in own})
+
     @property
     def meta(self) -> dict[str, Any]:
         """Data of the caller's; `{"unserialized": <bytes>}` where the bytes in Redis cannot be read (RQ)."""

@@ -7,7 +7,6 @@ done; here `cleanup=True` only leaves out what has expired. Workers clean all re
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, ClassVar, Final, NoReturn, Protocol
@@ -91,7 +90,8 @@ class BaseRegistry:
     @property
     def connection(self) -> Redis:
         """The client that the registry uses."""
-        return self.store.connection
+        client: Redis = self.store.connection
+        return client
 
     @property
     def key(self) -> str:
@@ -288,7 +288,7 @@ class BaseRegistry:
                 break
             entries = [registries.as_text(member) for member in page.members]
             calls = [jobs.requeue(store, self.parse_job_id(entry), self.kind, at_front) for entry in entries]
-            for outcome in await asyncio.gather(*calls, return_exceptions=True):
+            for outcome in await store.transport.gather(calls):
                 if isinstance(outcome, (NoSuchJobError, InvalidJobOperation, CorruptJobError)):
                     passed += 1
                 elif isinstance(outcome, BaseException):

@@ -53,8 +53,8 @@ class Announce(Protocol):
 class Supplies(Protocol):
     """What gives callbacks their arguments; it is made with the `CurrentRun`, at the first callback."""
 
-    def job(self, status: str) -> Any:
-        """The job as those who ask for the current one get it here, with this status."""
+    def job(self, status: str, *, in_loop: bool) -> Any:
+        """The job with this status: for a coroutine as those get it who ask for the current one here, else blocking."""
 
     def connection(self) -> Any:
         """A blocking client."""
@@ -211,7 +211,7 @@ class _Escort:
             self._invoke(import_name(step.name), pid, status, _usage(usage), with_job=True)
         elif step.kind == "webhook":
             supplies = self._supply()
-            supplies.send_webhook(supplies.job(self._status), *step.args)
+            supplies.send_webhook(supplies.job(self._status, in_loop=True), *step.args)
         else:
             raise ValueError(f"nobody knows how to do {step.kind}")
 
@@ -252,7 +252,7 @@ class _Escort:
     def _given(self, with_job: bool, with_connection: bool, *, in_loop: bool) -> list[Any]:
         if not with_job:
             return []
-        job = self._supply().job(self._status)
+        job = self._supply().job(self._status, in_loop=in_loop)
         if not with_connection:
             return [job]
         return [job, job.connection if in_loop else self._supply().connection()]

@@ -15,7 +15,7 @@ from redis.exceptions import NoPermissionError
 
 from aiorq.errors import StoreError
 from aiorq.store.base import Store
-from aiorq.store.transport import Value
+from aiorq.store.replies import Value
 
 FIELDS: Final = (
     "status",

@@ -4,25 +4,37 @@ from __future__ import annotations
 
 from asyncio import Future
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
+from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
+from redis.client import Pipeline as BlockingPipeline
 
 from aiorq.keys import Keys
 from aiorq.scripts import load
 from aiorq.store.connection import shared_connection
-from aiorq.store.transport import Batcher, Transport, Value, transport_of
+from aiorq.store.replies import Value
+from aiorq.store.transport import Batcher, Transport, transport_of
+
+AnyPipeline: TypeAlias = Pipeline | BlockingPipeline
+"""A pipeline of the caller's, of the same kind as the client of the store."""
 
 
 class Store:
-    """One prefix on one server, in one event loop. Stores of the same client share its connections."""
+    """One prefix on one server, by way of one client. Stores of the same client share its connections."""
 
-    def __init__(self, connection: Redis, keys: Keys) -> None:
-        """Use `store_of` instead: it gives the same store for the same client and prefix."""
+    def __init__(self, connection: Any, keys: Keys, transport: Transport | None = None) -> None:
+        """Use `store_of` instead: it gives the same store for the same client and prefix.
+
+        Args:
+            connection: a `redis.asyncio.Redis`, or a `redis.Redis` where the transport is a blocking one.
+            keys: below the prefix.
+            transport: of that client; None for that of a `redis.asyncio.Redis`.
+        """
         self.connection = connection
         self.keys = keys
-        self.transport: Transport = transport_of(connection)
+        self.transport: Transport = transport or transport_of(connection)
         self.batchers: dict[str, Batcher[Any, Any]] = {}
         """What gathers the calls of one kind that are made at the same moment; see `jobs.enqueue`."""
         self.waiter: Any = None
@@ -32,10 +44,12 @@ class Store:
         """Run the script of that name with the prefix as its first argument."""
         return await self.transport.run(load(script), keys, (self.keys.prefix, *args))
 
-    def run_in(self, pipeline: Pipeline, script: str, keys: Sequence[Value], *args: Value) -> None:
+    def run_in(self, pipeline: AnyPipeline, script: str, keys: Sequence[Value], *args: Value) -> None:
         """Add a call of the script to a pipeline of the caller's, who executes it; the answer is among its replies."""
-        if not isinstance(pipeline, Pipeline):
-            raise TypeError(f"pipeline must be one of redis.asyncio, not {type(pipeline).__name__}")
+        kind = self.transport.pipeline_class
+        if not isinstance(pipeline, kind):
+            package = kind.__module__.removesuffix(".client")
+            raise TypeError(f"pipeline must be one of {package}, not {type(pipeline).__name__}")
         commands: Any = pipeline  # whose methods take bytes too, and only add to it
         commands.eval(load(script).source, len(keys), *keys, self.keys.prefix, *args)
 
@@ -58,13 +72,20 @@ def store_of(connection: Redis | str | None = None, prefix: str | None = None) -
     if connection is None or isinstance(connection, str):
         connection = shared_connection(connection)
     elif not isinstance(connection, Redis):
-        raise TypeError(f"connection must be a redis.asyncio.Redis, a URL or None, not {type(connection).__name__}")
+        hint = "; aiorq.sync takes that one" if isinstance(connection, BlockingRedis) else ""
+        kind = f"{type(connection).__module__}.{type(connection).__name__}"
+        raise TypeError(f"connection must be a redis.asyncio.Redis, a URL or None, not {kind}{hint}")
+    return kept_store(connection, prefix, Store)
+
+
+def kept_store(connection: Any, prefix: str | None, make: Callable[[Any, Keys], Store]) -> Store:
+    """The store of a client and a prefix, made when it is first asked for."""
     keys = Keys(prefix)
     # With the client and not in a table here: a store refers to its client, which a table would keep for ever.
     stores: dict[str, Store] = connection.__dict__.setdefault("_aiorq_stores", {})
     store = stores.get(keys.prefix)
     if store is None:
-        store = stores[keys.prefix] = Store(connection, keys)
+        store = stores[keys.prefix] = make(connection, keys)
     return store
 
 

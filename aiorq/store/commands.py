@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import secrets
+import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -103,17 +103,16 @@ async def _wait_for_end(store: Store, job_id: str, asked: Asked, seconds: float)
 
 async def _wait_for_status(store: Store, job_id: str, asked: Asked, seconds: float) -> JobStatus | None:
     # A worker of RQ's does not answer, but it adds an outcome; where there is one of an earlier run, only time tells.
-    loop = asyncio.get_running_loop()
-    end = loop.time() + seconds
+    end = time.monotonic() + seconds
     while True:
-        await waiter_of(store).wait(store.keys.results(job_id), max(0.0, end - loop.time()))
+        await waiter_of(store).wait(store.keys.results(job_id), max(0.0, end - time.monotonic()))
         status = await jobs.field(store, job_id, "status")
         if status != b"started":
             words = {word.value: word for word in JobStatus}
             return words.get((status or b"").decode(errors="replace"))
-        if loop.time() >= end:
+        if time.monotonic() >= end:
             raise _late(job_id, asked, seconds)
-        await asyncio.sleep(_LOOK)
+        await store.transport.sleep(_LOOK)
 
 
 def _late(job_id: str, asked: Asked, seconds: float) -> StopTimeoutError:

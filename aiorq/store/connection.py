@@ -7,7 +7,7 @@ import os
 import re
 import socket
 import weakref
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 import redis
@@ -16,9 +16,12 @@ from redis.asyncio.connection import ConnectionPool, SSLConnection, UnixDomainSo
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.retry import Retry as BlockingRetry
 
 from aiorq.errors import InvalidURLError
 
+AnyRedis: TypeAlias = "Redis | redis.Redis"
+"""A client: for an event loop, or one that blocks."""
 DEFAULT_URL: Final = "redis://localhost:6379/0"
 _SCHEMES: Final = {
     "redis": "redis",
@@ -61,10 +64,26 @@ def connect(url: str | None = None, **options: Any) -> Redis:
     Raises:
         InvalidURLError: the URL cannot be read; the text names the part and never shows the password.
     """
+    return Redis.from_pool(_pool(ConnectionPool, url, {"retry": Retry(NoBackoff(), 0), **options}))
+
+
+def connect_blocking(url: str | None = None, **options: Any) -> redis.Redis:
+    """As `connect`, a client for `aiorq.sync`.
+
+    Args:
+        url: as for `connect`.
+        options: further settings of `redis.Redis`.
+
+    Raises:
+        InvalidURLError: as `connect`.
+    """
+    return redis.Redis.from_pool(_pool(redis.ConnectionPool, url, {"retry": BlockingRetry(NoBackoff(), 0), **options}))
+
+
+def _pool(kind: Any, url: str | None, options: dict[str, Any]) -> Any:
     settings: dict[str, Any] = {
         "socket_timeout": None,
         "socket_connect_timeout": _CONNECT_TIMEOUT,
-        "retry": Retry(NoBackoff(), 0),
         "decode_responses": False,
         **options,
     }
@@ -72,7 +91,7 @@ def connect(url: str | None = None, **options: Any) -> Redis:
         checked = check_url(url or default_url())
         if not checked.startswith("unix:"):
             settings.setdefault("socket_keepalive_options", _KEEPALIVE)
-        pool = ConnectionPool.from_url(checked, **settings)
+        pool: Any = kind.from_url(checked, **settings)
         pool.make_connection()  # connects nothing, but finds settings that redis-py does not know
     except ValueError as error:
         if isinstance(error, InvalidURLError):
@@ -80,7 +99,7 @@ def connect(url: str | None = None, **options: Any) -> Redis:
         raise InvalidURLError(f"the Redis URL cannot be read: {error}") from None
     except (TypeError, RedisError) as error:
         raise InvalidURLError(f"a setting in the Redis URL, or beside it, is unfit: {error}") from None
-    return Redis.from_pool(pool)
+    return pool
 
 
 def check_url(url: str) -> str:
@@ -138,10 +157,13 @@ def shared_connection(url: str | None = None) -> Redis:
     return client
 
 
-def describe(connection: Redis) -> dict[str, Any]:
+def describe(connection: Redis | redis.Redis) -> dict[str, Any]:
     """What another process needs to connect to the same place, in plain values (it may hold a password)."""
-    pool = connection.connection_pool
-    kinds = ((UnixDomainSocketConnection, "unix"), (SSLConnection, "ssl"))
+    pool: Any = connection.connection_pool
+    kinds = (
+        ((UnixDomainSocketConnection, redis.UnixDomainSocketConnection), "unix"),
+        ((SSLConnection, redis.SSLConnection), "ssl"),
+    )
     kind = next((name for cls, name in kinds if issubclass(pool.connection_class, cls)), "tcp")
     settings = {
         name: value
@@ -169,18 +191,18 @@ def connect_sync_as(description: dict[str, Any]) -> redis.Redis:
     return redis.Redis(connection_pool=redis.ConnectionPool(**settings))
 
 
-def where(connection: Redis) -> str:
+def where(connection: Redis | redis.Redis) -> str:
     """The place a client connects to, for people: no user, no password."""
-    settings = connection.connection_pool.connection_kwargs
+    settings: dict[str, Any] = connection.connection_pool.connection_kwargs
     if "path" in settings:
         return f"unix://{settings['path']}"
     return f"{settings.get('host', 'localhost')}:{settings.get('port', 6379)}/{settings.get('db') or 0}"
 
 
-def place_of(connection: Redis | str | None) -> str:
+def place_of(connection: Redis | redis.Redis | str | None) -> str:
     """The place that a client, a URL, or that of the environment leads to, as `where` says it; nothing is connected.
 
     Raises:
         InvalidURLError: the URL cannot be read.
     """
-    return where(connection if isinstance(connection, Redis) else connect(connection))
+    return where(connect(connection) if connection is None or isinstance(connection, str) else connection)

@@ -15,7 +15,7 @@ from typing import Any, Final
 from aiorq.errors import DuplicateSchedulerError, StoreError
 from aiorq.record import decode_date
 from aiorq.store.base import Store
-from aiorq.store.transport import Value
+from aiorq.store.replies import Value
 
 _PING: Final = 20.0  # seconds of silence after which a channel is asked whether it is there
 _READ_A_CALL: Final = 100

@@ -6,10 +6,8 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
-from redis.asyncio.client import Pipeline
-
 from aiorq.status import JobStatus
-from aiorq.store.base import Store
+from aiorq.store.base import AnyPipeline, Store
 
 _STEP: Final = 200
 _PAGE: Final = 2_000
@@ -50,6 +48,11 @@ async def pages(store: Store, group: str) -> AsyncIterator[list[str]]:
             return
 
 
+async def ids(store: Store, group: str) -> list[str]:
+    """All ids of a group, in no order."""
+    return [job_id async for page in pages(store, group) for job_id in page]
+
+
 async def tally(store: Store, group: str) -> dict[JobStatus, int]:
     """How many jobs of a group are in each state; nothing of the jobs but that is read.
 
@@ -72,7 +75,7 @@ async def remove(store: Store, group: str, job_id: str) -> int:
     return int(await store.transport.execute("SREM", store.keys.group(group), job_id))
 
 
-def remove_into(store: Store, pipeline: Pipeline, group: str, job_id: str) -> None:
+def remove_into(store: Store, pipeline: AnyPipeline, group: str, job_id: str) -> None:
     """Add a `remove` to a pipeline of the caller's; the answer is among that one's replies."""
     commands: Any = pipeline  # whose methods only add to it
     commands.srem(store.keys.group(group), job_id)

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from redis.asyncio.client import Pipeline
-
 from aiorq.errors import (
     CorruptJobError,
     DependencyCycleError,
@@ -21,8 +19,8 @@ from aiorq.errors import (
 )
 from aiorq.record import decode_date
 from aiorq.status import JobStatus
-from aiorq.store.base import Store
-from aiorq.store.transport import Batcher, Value
+from aiorq.store.base import AnyPipeline, Store
+from aiorq.store.replies import Value
 
 _JOBS_A_CALL: Final = 100
 """Jobs in one call of a script: enough to share the round trip, few enough to keep the server free for others."""
@@ -125,7 +123,7 @@ async def enqueue(store: Store, job: NewJob) -> Placed:
         async def run(jobs: list[NewJob]) -> Sequence[Placed | BaseException]:
             return await _enqueue_batch(store, jobs)
 
-        batcher = store.batchers["enqueue"] = Batcher(run, _cut)
+        batcher = store.batchers["enqueue"] = store.transport.batcher(run, _cut)
     store.transport.check_loop()
     return await batcher.add(job)  # type: ignore[no-any-return]
 
@@ -157,7 +155,7 @@ async def enqueue_many(
     return placed
 
 
-def enqueue_into(store: Store, pipeline: Pipeline, jobs: Sequence[NewJob]) -> None:
+def enqueue_into(store: Store, pipeline: AnyPipeline, jobs: Sequence[NewJob]) -> None:
     """Add the enqueue of jobs to a pipeline of the caller's; what becomes of them is among that one's replies.
 
     Raises:
@@ -291,7 +289,9 @@ async def save(store: Store, job_id: str, fields: Fields, *, create: Fields | No
         raise _as_corrupt(job_id, error) from error.__cause__
 
 
-def save_into(store: Store, pipeline: Pipeline, job_id: str, fields: Fields, *, create: Fields | None = None) -> None:
+def save_into(
+    store: Store, pipeline: AnyPipeline, job_id: str, fields: Fields, *, create: Fields | None = None
+) -> None:
     """Add a `save` to a pipeline of the caller's; whether there was such a job is among that one's replies."""
     store.run_in(pipeline, "save", [store.keys.job(job_id)], *_save_arguments(fields, create))
 
@@ -339,7 +339,12 @@ async def cancel(
 
 
 def cancel_into(
-    store: Store, pipeline: Pipeline, job_id: str, kept: int, enqueue_dependents: bool, remove_from_dependencies: bool
+    store: Store,
+    pipeline: AnyPipeline,
+    job_id: str,
+    kept: int,
+    enqueue_dependents: bool,
+    remove_from_dependencies: bool,
 ) -> None:
     """Add a cancel to a pipeline of the caller's; the answer is among that one's replies."""
     args = _cancel_arguments(job_id, kept, enqueue_dependents, remove_from_dependencies)
@@ -423,12 +428,12 @@ async def delete(store: Store, job_ids: Sequence[str], *, with_dependents: bool 
     return deleted
 
 
-def delete_into(store: Store, pipeline: Pipeline, job_id: str) -> None:
+def delete_into(store: Store, pipeline: AnyPipeline, job_id: str) -> None:
     """Add a deletion to a pipeline of the caller's."""
     store.run_in(pipeline, "delete", [store.keys.queues], job_id)
 
 
-async def delete_all_into(store: Store, pipeline: Pipeline, job_ids: Sequence[str]) -> None:
+async def delete_all_into(store: Store, pipeline: AnyPipeline, job_ids: Sequence[str]) -> None:
     """Add to a pipeline the deletion of jobs, and of those that wait for them now, which go first."""
     for job_id in await _with_dependents(store, job_ids):
         delete_into(store, pipeline, job_id)

@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from redis.asyncio.client import Pipeline
-
 from aiorq.keys import check_queue_name
 from aiorq.record import decode_date
-from aiorq.store.base import Store
+from aiorq.store.base import AnyPipeline, Store
 
 _EMPTIED_A_CALL: Final = 500
 _COMPACTED_A_CALL: Final = 500
@@ -49,7 +47,7 @@ async def remove(store: Store, queue: str, job_id: str) -> int:
     return int(await store.transport.execute("LREM", store.keys.queue(queue), 1, job_id))
 
 
-def remove_into(store: Store, pipeline: Pipeline, queue: str, job_id: str) -> None:
+def remove_into(store: Store, pipeline: AnyPipeline, queue: str, job_id: str) -> None:
     """Add a `remove` to a pipeline of the caller's; the answer is among that one's replies."""
     commands: Any = pipeline  # whose methods only add to it
     commands.lrem(store.keys.queue(queue), 1, job_id)

@@ -10,10 +10,8 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
-from redis.asyncio.client import Pipeline
-
-from aiorq.store.base import Store
-from aiorq.store.transport import Value
+from aiorq.store.base import AnyPipeline, Store
+from aiorq.store.replies import Value
 
 Shown: TypeAlias = Literal["all", "live", "expired"]
 """Entries to look at: all, those that have not expired, or those that have."""
@@ -164,7 +162,7 @@ async def remove(store: Store, key: str, member: str) -> int:
     return int(await store.transport.execute("ZREM", key, member))
 
 
-def remove_into(pipeline: Pipeline, key: str, member: str) -> None:
+def remove_into(pipeline: AnyPipeline, key: str, member: str) -> None:
     """Add a `remove` to a pipeline of the caller's; the answer is among that one's replies."""
     commands: Any = pipeline  # whose methods only add to it
     commands.zrem(key, member)

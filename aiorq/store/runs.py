@@ -15,7 +15,7 @@ from aiorq.errors import AiorqError, StoreError
 from aiorq.store.base import Store
 from aiorq.store.commands import MAX_GRACE
 from aiorq.store.jobs import enqueue_dependents
-from aiorq.store.transport import Value, is_missing
+from aiorq.store.replies import Value, is_missing
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from aiorq.store.base import Store
-from aiorq.store.transport import Value
+from aiorq.store.replies import Value
 
 PROMOTED_A_CALL: Final = 100
 """Entries that one atomic step looks at: about 1 ms of the server's time."""

@@ -5,12 +5,11 @@ It is made of steps, each short for the server and each one round trip, between 
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from aiorq.errors import StoreError
 from aiorq.store import groups, limits, registries
@@ -23,7 +22,7 @@ _TOGETHER: Final = 10
 _NAMES: Final = 500
 """Names of queues, groups or rate limits that are read at a time."""
 
-_Page: TypeAlias = Callable[[bytes], Awaitable[bytes]]
+_Page: TypeAlias = Callable[[bytes], Coroutine[Any, Any, bytes]]
 """Does what there is to do from a cursor on, and returns the next one, `0` at the end."""
 
 
@@ -53,7 +52,7 @@ class Sweep:
             ConnectionLostError: Redis cannot be asked now; the pass may go on.
         """
         pages = [self._pages.popleft() for _ in range(min(_TOGETHER, len(self._pages)))]
-        outcomes = await asyncio.gather(*(page(cursor) for page, cursor in pages), return_exceptions=True)
+        outcomes = await self._store.transport.gather([page(cursor) for page, cursor in pages])
         for (page, _), outcome in zip(pages, outcomes, strict=True):
             if isinstance(outcome, StoreError):
                 log.debug("something is not swept: %s", outcome)

@@ -16,53 +16,28 @@ import math
 import os
 import random
 import weakref
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final, Generic, TypeAlias, TypeVar
+from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from redis import exceptions as redis_errors
 from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
 from redis.asyncio.connection import AbstractConnection
 
-from aiorq.errors import AiorqError, ConnectionLostError, QueueFullError, StoreError, WrongLoopError
+from aiorq.errors import AiorqError, ConnectionLostError, StoreError, WrongLoopError
 from aiorq.scripts import Script
 from aiorq.store.connection import where
+from aiorq.store.replies import REPLY_TIMEOUT, RESENDS, Command, Reply, Value, encoded, in_our_words, is_missing
 
 log = logging.getLogger(__name__)
 
-Value: TypeAlias = str | bytes | int | float
-Command: TypeAlias = Sequence[Value]
-Reply: TypeAlias = Any
 T = TypeVar("T")
 R = TypeVar("R")
 
-REPLY_TIMEOUT: Final = 10.0
-"""Seconds without an answer after which a connection is given up."""
-RESENDS: Final = (0.0, 0.1, 0.3)
-"""Seconds to wait before a request is sent again after its connection was lost, at most; then the caller is told."""
 _BATCH: Final = 500
-_REFUSED: Final = (redis_errors.AuthenticationError, redis_errors.NoPermissionError)
-_LOST: Final = (
-    redis_errors.ConnectionError,
-    redis_errors.TimeoutError,
-    redis_errors.ReadOnlyError,
-    redis_errors.ClusterDownError,
-    redis_errors.TryAgainError,
-    OSError,
-)
 _DEMOTED: Final = (redis_errors.ReadOnlyError, redis_errors.MasterDownError)
 """What a server says that has become a replica."""
-_TRANSIENT: Final = (
-    "LOADING",
-    "READONLY",
-    "MISCONF",
-    "BUSY",
-    "CLUSTERDOWN",
-    "MASTERDOWN",
-    "TRYAGAIN",
-    "UNBLOCKED",
-    "NOREPLICAS",
-)
 
 
 class Batcher(Generic[T, R]):
@@ -130,6 +105,9 @@ class Batcher(Generic[T, R]):
 class Transport:
     """The way to the server of one client, in one event loop."""
 
+    pipeline_class: ClassVar[type[Any]] = Pipeline
+    """What the client's pipelines are."""
+
     def __init__(self, connection: Redis) -> None:
         """Use the connections of `connection`'s pool: one for commands, and one for each blocking command at a time."""
         self._pool = connection.connection_pool
@@ -147,9 +125,28 @@ class Transport:
         return asyncio.get_running_loop() is self._loop and os.getpid() == self._process
 
     @property
+    def blocks(self) -> bool:
+        """Whether who asks waits in place of awaiting; see `store.blocking`."""
+        return False
+
+    @property
     def is_exhausted(self) -> bool:
         """Whether all connections that the client may have are in use."""
         return not self._pool.can_get_connection()
+
+    def batcher(
+        self, run: Callable[[list[T]], Awaitable[Sequence[R | BaseException]]], cut: Callable[[Sequence[T]], int]
+    ) -> Batcher[T, R]:
+        """What gathers items that are added at the same moment; parameters as for `Batcher`."""
+        return Batcher(run, cut)
+
+    async def gather(self, calls: Sequence[Coroutine[Any, Any, T]]) -> list[T | BaseException]:
+        """Await calls that are made at the same moment; where one failed, its error stands in place of its result."""
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait before something is asked again."""
+        await asyncio.sleep(seconds)
 
     async def execute(self, *command: Value) -> Reply:
         """Send one command and return its answer, in bytes.
@@ -160,7 +157,7 @@ class Transport:
             StoreError: the server refused the command.
         """
         self.check_loop()
-        return await self._batcher.add(_encoded(command))
+        return await self._batcher.add(encoded(command))
 
     async def execute_many(self, commands: Sequence[Command]) -> list[Reply]:
         """Send commands in one round trip; the first error is raised after all were answered."""
@@ -173,7 +170,7 @@ class Transport:
     async def try_many(self, commands: Sequence[Command]) -> list[Reply]:
         """Send commands in one round trip; where one failed, its error stands in place of its answer."""
         self.check_loop()
-        futures = [self._batcher.add(command) for command in [_encoded(command) for command in commands]]
+        futures = [self._batcher.add(command) for command in [encoded(command) for command in commands]]
         return await asyncio.gather(*futures, return_exceptions=True)
 
     async def run(self, script: Script, keys: Sequence[Value], args: Sequence[Value]) -> Reply:
@@ -197,7 +194,7 @@ class Transport:
             left: called when the request has left this process, or again when it is sent again.
         """
         self.check_loop()
-        command = _encoded(("EVALSHA", script.sha, len(keys), *keys, *args))
+        command = encoded(("EVALSHA", script.sha, len(keys), *keys, *args))
         return self._batcher.add(command if left is None else _Announced(command, left))
 
     @asynccontextmanager
@@ -290,21 +287,7 @@ class Transport:
             return mapped
 
     def _map(self, error: BaseException) -> AiorqError:
-        """Redis's errors in aiorq's words."""
-        # What the server says to the greeting (wrong password, no such database) is the cause of a lost connection.
-        while isinstance(error, redis_errors.ConnectionError) and isinstance(error.__cause__, redis_errors.RedisError):
-            error = error.__cause__
-        text = str(error)
-        if isinstance(error, _REFUSED) or text.startswith(("NOAUTH", "WRONGPASS")):
-            return StoreError(f"Redis at {self.where} refused: {text}")
-        if isinstance(error, redis_errors.OutOfMemoryError) or text.startswith("OOM"):
-            return QueueFullError(
-                f"Redis at {self.where} is at its memory limit and refuses new work; nothing was written"
-            )
-        if isinstance(error, _LOST) or text.startswith(_TRANSIENT):
-            reason = text or "no answer in time"
-            return ConnectionLostError(f"Redis at {self.where} cannot be asked now: {reason}")
-        return StoreError(f"Redis at {self.where} refused: {text}")
+        return in_our_words(error, self.where)
 
 
 class _Announced(list[Value]):
@@ -313,16 +296,6 @@ class _Announced(list[Value]):
     def __init__(self, command: Command, left: Callable[[], None]) -> None:
         super().__init__(command)
         self.left = left
-
-
-def is_missing(error: StoreError) -> bool:
-    """Whether the server did not have a script, as after a restart."""
-    return isinstance(error.__cause__, redis_errors.NoScriptError)
-
-
-def _encoded(command: Command) -> Command:
-    # Here, so that a text which is not Unicode fails its own caller only; in UTF-8, whatever the client's encoding is.
-    return [part.encode() if isinstance(part, str) else part for part in command]
 
 
 class Dedicated:
@@ -366,7 +339,7 @@ class Dedicated:
         connection = self._connection
         try:
             async with asyncio.timeout(timeout):
-                await connection.send_packed_command(connection.pack_command(*_encoded(command)))
+                await connection.send_packed_command(connection.pack_command(*encoded(command)))
                 return await connection.read_response(disable_decoding=True, timeout=math.inf)
         except (redis_errors.RedisError, OSError) as error:
             mapped = self._map(error)
@@ -386,7 +359,7 @@ class Dedicated:
         connection = self._connection
         try:
             async with asyncio.timeout(REPLY_TIMEOUT):
-                await connection.send_packed_command(connection.pack_command(*_encoded(("SUBSCRIBE", *channels))))
+                await connection.send_packed_command(connection.pack_command(*encoded(("SUBSCRIBE", *channels))))
             asked = True
             while True:
                 patience = REPLY_TIMEOUT if asked else ping

@@ -15,7 +15,8 @@ from typing import Any, Final, TypeAlias
 
 from aiorq.errors import AiorqError, ConnectionLostError, StoreError
 from aiorq.store.base import Store
-from aiorq.store.transport import REPLY_TIMEOUT, Dedicated, Transport, Value
+from aiorq.store.replies import REPLY_TIMEOUT, Value
+from aiorq.store.transport import Dedicated, Transport
 
 log = logging.getLogger(__name__)
 
@@ -176,7 +177,7 @@ class Waiter:
 
 
 def waiter_of(store: Store) -> Waiter:
-    """The waits of a store, which share a connection."""
+    """The waits of a store, which share a connection unless it blocks."""
     if store.waiter is None:
         store.waiter = Waiter(store.transport)
     waiter: Waiter = store.waiter

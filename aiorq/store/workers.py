@@ -11,7 +11,8 @@ from aiorq.errors import QueueFullError, StoreError, WorkerExistsError
 from aiorq.record import encode_date
 from aiorq.store.base import Store
 from aiorq.store.registries import server_time
-from aiorq.store.transport import REPLY_TIMEOUT, Dedicated, Value
+from aiorq.store.replies import REPLY_TIMEOUT, Value
+from aiorq.store.transport import Dedicated
 
 MAX_SUSPENSION: Final = 10 * 366 * 86_400
 """Seconds."""

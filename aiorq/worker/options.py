@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from types import MethodType
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeAlias, cast
 from uuid import uuid4
 
 from aiorq.cron.config import config_name
 from aiorq.execution.horse import Hooks
 from aiorq.keys import check_queue_name
 from aiorq.options import DEFAULT_RESULT_TTL, check_on_lost
+from aiorq.serializers import Serializer
 
 MAX_CONCURRENCY: Final = 1000
 WORKER_TTL: Final = 420
@@ -122,6 +123,33 @@ class WorkerOptions:
 def random_name() -> str:
     """A name that no other worker has."""
     return uuid4().hex
+
+
+class NamedQueue(Protocol):
+    """A queue of either API, as far as a worker knows it."""
+
+    name: str
+    serializer: Serializer
+    _connection: Any
+    _prefix: str | None
+
+
+AnyQueue: TypeAlias = NamedQueue | str
+"""A queue object, or the name of a queue."""
+
+
+def as_queues(value: AnyQueue | Iterable[AnyQueue]) -> list[AnyQueue]:
+    """One queue or several, as a list.
+
+    Raises:
+        TypeError: something else.
+    """
+    alone = isinstance(value, str) or not isinstance(value, Iterable) or hasattr(value, "serializer")
+    queues = cast("list[AnyQueue]", [value] if alone else list(cast("Iterable[AnyQueue]", value)))
+    for queue in queues:
+        if not (isinstance(queue, str) or (hasattr(queue, "name") and hasattr(queue, "serializer"))):
+            raise TypeError(f"queues: {type(queue).__name__} is neither a queue nor the name of one")
+    return queues
 
 
 def as_names(value: str | Sequence[str]) -> tuple[str, ...]:

@@ -21,17 +21,19 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
 from enum import Enum
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import Any, ClassVar, Final, NamedTuple, NoReturn
 
+from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
 
 from aiorq.execution.zygote import die_with_parent
-from aiorq.job import Job
 from aiorq.queue import Queue
-from aiorq.store.connection import connect_as, describe
+from aiorq.record import JobRecord
+from aiorq.store.connection import AnyRedis, connect_as, describe
 from aiorq.worker.logs import DATE_FORMAT, LOG_FORMAT, set_up_logging
-from aiorq.worker.options import random_name
-from aiorq.worker.worker import Hook, Worker
+from aiorq.worker.options import AnyQueue, NamedQueue, as_queues, random_name
+from aiorq.worker.supervisor import Hook, Supervisor
+from aiorq.worker.worker import Worker
 
 log = logging.getLogger(__name__)
 
@@ -57,8 +59,10 @@ class WorkerData(NamedTuple):
     """When it was forked (`time.monotonic`)."""
 
 
-class WorkerPool:
-    """Runs several workers, each in a process of its own."""
+class Pool:
+    """Runs several workers, each in a process of its own, whatever API they belong to."""
+
+    _worker_kind: ClassVar[type[Supervisor]] = Supervisor
 
     class Status(Enum):
         """What a pool does."""
@@ -71,13 +75,13 @@ class WorkerPool:
 
     def __init__(
         self,
-        queues: Queue | str | Iterable[Queue | str],
-        connection: Redis | str | None = None,
+        queues: AnyQueue | Iterable[AnyQueue],
+        connection: AnyRedis | str | None = None,
         num_workers: int = 1,
-        worker_class: type[Worker] = Worker,
+        worker_class: type[Supervisor] | None = None,
         serializer: object | None = None,
-        job_class: type[Job[Any]] | str | None = None,
-        queue_class: type[Queue] | str | None = None,
+        job_class: type[JobRecord] | str | None = None,
+        queue_class: type[NamedQueue] | str | None = None,
         exception_handlers: Hook | Sequence[Hook] | None = None,
         *,
         prefix: str | None = None,
@@ -87,11 +91,10 @@ class WorkerPool:
 
         Args:
             queues: names or queue objects, in the order in which each worker takes jobs from them.
-            connection: a URL, or None: that of the first queue object, else the environment's. Of a
-                `redis.asyncio.Redis` the settings are taken over, as far as they are plain values; each worker makes
-                connections of its own.
+            connection: a URL, or None: that of the first queue object, else the environment's. Of a client the
+                settings are taken over, as far as they are plain values; each worker makes connections of its own.
             num_workers: how many workers, 1 to 1000.
-            worker_class: `Worker`, or a class derived from it.
+            worker_class: a class derived from `Worker`; None for that.
             serializer: of the queues; None for that of the first queue object, else pickle.
             job_class: as for `Worker`.
             queue_class: as for `Worker`.
@@ -104,13 +107,13 @@ class WorkerPool:
         """
         if not 1 <= num_workers <= MAX_WORKERS:
             raise ValueError(f"num_workers must be 1 to {MAX_WORKERS}, not {num_workers}")
-        given: list[Queue | str] = [queues] if isinstance(queues, (str, Queue)) else list(queues)
-        first = next((queue for queue in given if isinstance(queue, Queue)), None)
-        source = first._connection if connection is None and first is not None else connection
-        if not isinstance(source, (Redis, str, type(None))):
-            raise TypeError(f"connection must be a redis.asyncio.Redis, a URL or None, not {type(source).__name__}")
+        given = as_queues(queues)
+        first = next((queue for queue in given if not isinstance(queue, str)), None)
+        source: object = first._connection if connection is None and first is not None else connection
+        if not isinstance(source, (Redis, BlockingRedis, str, type(None))):
+            raise TypeError(f"connection must be a client of redis-py's, a URL or None, not {type(source).__name__}")
         # A client belongs to the event loop that used it, and its sockets to this process.
-        self._source = describe(source) if isinstance(source, Redis) else source
+        self._source = describe(source) if isinstance(source, (Redis, BlockingRedis)) else source
         self._queue_names = [queue if isinstance(queue, str) else queue.name for queue in given]
         if first is not None:
             serializer = serializer or first.serializer
@@ -125,7 +128,7 @@ class WorkerPool:
         self._options = {**options, **{name: value for name, value in named.items() if value is not None}}
         self.name = random_name()
         self.num_workers = num_workers
-        self.worker_class = worker_class
+        self.worker_class = worker_class or self._worker_kind
         self.status = self.Status.IDLE
         self.worker_dict: dict[str, WorkerData] = {}
         """The workers that are not known to have ended, by name."""
@@ -138,12 +141,6 @@ class WorkerPool:
         self._not_before = 0.0
         self._judged = 0.0
         self._make(random_name())  # so that a bad option is refused here and not in each worker
-
-    @property
-    def queues(self) -> list[Queue]:
-        """The queues, in their order."""
-        prefix, serializer = self._options.get("prefix"), self._options.get("serializer")
-        return [Queue(name, self._connection(), serializer=serializer, prefix=prefix) for name in self._queue_names]
 
     @property
     def number_of_active_workers(self) -> int:
@@ -338,7 +335,7 @@ class WorkerPool:
     def _connection(self) -> Redis | str | None:
         return connect_as(self._source) if isinstance(self._source, dict) else self._source
 
-    def _make(self, name: str) -> Worker:
+    def _make(self, name: str) -> Supervisor:
         return self.worker_class(self._queue_names, name=name, connection=self._connection(), **self._options)
 
     def _be_worker(self, name: str, pool: int, burst: bool, mask: Iterable[int]) -> NoReturn:
@@ -364,3 +361,15 @@ class WorkerPool:
                 sys.stdout.flush()
                 sys.stderr.flush()
             os._exit(code)
+
+
+class WorkerPool(Pool):
+    """Runs several workers, each in a process of its own."""
+
+    _worker_kind = Worker
+
+    @property
+    def queues(self) -> list[Queue]:
+        """The queues, in their order."""
+        prefix, serializer = self._options.get("prefix"), self._options.get("serializer")
+        return [Queue(name, self._connection(), serializer=serializer, prefix=prefix) for name in self._queue_names]

@@ -27,13 +27,14 @@ from aiorq.execution.forking import Zygote
 from aiorq.execution.threads import MainThread, ThreadExecutor
 from aiorq.inline import close_handles
 from aiorq.store.base import Store
+from aiorq.worker.supervisor import Supervisor
 from aiorq.worker.worker import Worker
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class SimpleWorker(Worker):
-    """Takes jobs from queues and runs one at a time in this process, without a fork. It has the options of `Worker`."""
+class InProcess(Supervisor):
+    """A worker, whatever API it belongs to, that runs one job at a time in this process, without a fork."""
 
     _forks = False
 
@@ -106,3 +107,7 @@ class SimpleWorker(Worker):
         for number in os.read(self._heard, 4096):
             if number in _SIGNALS:
                 self._on_signal(number)
+
+
+class SimpleWorker(InProcess, Worker):
+    """Takes jobs from queues and runs one at a time in this process, without a fork. It has the options of `Worker`."""

@@ -15,7 +15,7 @@ from redis.exceptions import NoScriptError
 
 from aiorq.errors import ConnectionLostError
 from aiorq.scripts import Script, load
-from aiorq.store.transport import Value
+from aiorq.store.replies import Value
 from tests.model.model import MANY_DEPENDENTS, MANY_PARENTS, Fields, Picture
 from tests.scripts.conftest import NOON, ClockedStore
 

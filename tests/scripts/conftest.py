@@ -25,8 +25,8 @@ from aiorq.store.base import Store
 from aiorq.store.commands import Asked
 from aiorq.store.jobs import NewJob
 from aiorq.store.overdue import Finding
+from aiorq.store.replies import Value
 from aiorq.store.runs import Claimed, Failed, Run
-from aiorq.store.transport import Value
 
 CLOCK = "aiorq:test:clock"
 NOON = 1_767_355_200.25

@@ -1,0 +1,64 @@
+"""Commands to workers, in RQ's words. Workers of RQ's obey them too."""
+# Made of aiorq/command.py by tests/sync/generate.py: change that one.
+
+from __future__ import annotations
+
+from typing import Any
+
+from redis import Redis
+
+from aiorq.keys import check_job_id
+from aiorq.store import commands
+from aiorq.store.blocking import drive, store_of
+
+
+def send_command(
+    connection: Redis | str | None, worker_name: str, command: str, *, prefix: str | None = None, **kwargs: Any
+) -> int:
+    """Send a command to a worker.
+
+    Returns:
+        how many listened: 0 when there is no such worker, or it is not connected now.
+    """
+    return drive(commands.send(store_of(connection, prefix), worker_name, command, **kwargs))
+
+
+def send_shutdown_command(connection: Redis | str | None, worker_name: str, *, prefix: str | None = None) -> int:
+    """Tell a worker to end as at a first SIGTERM: what runs ends, nothing new is taken. Returns as `send_command`."""
+    return send_command(connection, worker_name, "shutdown", prefix=prefix)
+
+
+def send_kill_horse_command(connection: Redis | str | None, worker_name: str, *, prefix: str | None = None) -> int:
+    """Kill the processes of all jobs that a worker runs: they fail, or are tried again. Returns as `send_command`."""
+    return send_command(connection, worker_name, "kill-horse", prefix=prefix)
+
+
+def send_stop_job_command(
+    connection: Redis | str | None,
+    job_id: str,
+    serializer: object | None = None,  # noqa: ARG001 - RQ's parameter
+    *,
+    prefix: str | None = None,
+) -> None:
+    """Stop a job that runs, without waiting for its end; `Job.stop` waits.
+
+    The request is kept: a worker that cannot be reached now obeys when it can.
+
+    Args:
+        connection: a client, a URL, or None for the environment's.
+        job_id: which.
+        serializer: accepted as in RQ; nothing of the job is deserialised.
+        prefix: of all keys.
+
+    Raises:
+        NoSuchJobError: it does not exist.
+        InvalidJobOperation: it does not run.
+    """
+    drive(commands.ask_stop(store_of(connection, prefix), check_job_id(job_id)))
+
+
+def send_stop_execution_command(
+    connection: Redis | str | None, job_id: str, execution_id: str, *, prefix: str | None = None
+) -> None:
+    """Stop one run of a job, if it is the one that runs; otherwise as `send_stop_job_command`."""
+    drive(commands.ask_stop(store_of(connection, prefix), check_job_id(job_id), execution_id))
