@@ -6,75 +6,31 @@ import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Unpack
+from typing import Final
 
-from aiorq.cron.job import CronJob, CronOptions
+from aiorq.cron.entry import CronEntry
 from aiorq.errors import AiorqError, CronConfigError
-from aiorq.options import DEFAULT_RESULT_TTL
-from aiorq.seconds import Duration
-from aiorq.webhook import Webhook
 
-_registered: list[CronJob] = []
+_registered: list[CronEntry] = []
 _FILE_MODULE: Final = "aiorq_cron_config_"
 
 
-def register(
-    func: Callable[..., Any] | str,
-    queue_name: str,
-    args: Sequence[Any] | None = None,
-    kwargs: Mapping[str, Any] | None = None,
-    interval: int | None = None,
-    cron: str | None = None,
-    job_timeout: Duration | None = None,
-    result_ttl: Duration | None = DEFAULT_RESULT_TTL,
-    ttl: Duration | None = None,
-    failure_ttl: Duration | None = None,
-    meta: Mapping[str, Any] | None = None,
-    webhooks: Sequence[Webhook] | None = None,
-    name: str = "",
-    **options: Unpack[CronOptions],
-) -> CronJob:
-    """Have a function called again and again. For modules that a scheduler or a worker is told to load.
-
-    Nothing is asked of Redis: the entry is put there when the module has been loaded. The parameters are those of
-    `CronJob`.
-
-    Returns:
-        the entry.
+def add_registered(job: CronEntry) -> None:
+    """Keep an entry for whoever loads the module that registers it.
 
     Raises:
-        TypeError, ValueError: something is wrong; the text names it.
-        SerializationError: an argument cannot be serialised.
+        ValueError: its function is one that no worker could import.
     """
-    job = CronJob(
-        queue_name,
-        func,
-        None,
-        args,
-        kwargs,
-        interval,
-        cron,
-        job_timeout,
-        result_ttl,
-        ttl,
-        failure_ttl,
-        meta,
-        webhooks,
-        name,
-        **options,
-    )
     if job.func is not None and str(getattr(job.func, "__module__", "")).startswith(_FILE_MODULE):
         raise ValueError(
             f"func: {job.func_name!r} is defined in a file that was given by its path, where no worker could import it;"
             " move it to a module"
         )
     _registered.append(job)
-    return job
 
 
-def take_registered() -> list[CronJob]:
+def take_registered() -> list[CronEntry]:
     """The entries that were registered since this was last asked."""
     taken = _registered[:]
     _registered.clear()
@@ -96,7 +52,7 @@ def config_name(config: str) -> str:
     return name
 
 
-def load_config(config: str) -> list[CronJob]:
+def load_config(config: str) -> list[CronEntry]:
     """Import a module and take the entries that it registers.
 
     Args:
@@ -137,7 +93,7 @@ def _run_file(path: str) -> None:
         del sys.modules[name]
 
 
-def _with_names(jobs: list[CronJob], source: str) -> list[CronJob]:
+def _with_names(jobs: list[CronEntry], source: str) -> list[CronEntry]:
     """The same entries, as of that module. A function that is registered twice without a name gets a number."""
     names: set[str] = {job.name for job in jobs if job.has_own_name}
     if len(names) != sum(job.has_own_name for job in jobs):

@@ -9,7 +9,8 @@ from typing import Any, Final, Unpack
 from redis.asyncio import Redis
 
 from aiorq.cron.definition import Definition
-from aiorq.cron.job import CronJob, CronOptions
+from aiorq.cron.entry import CronEntry, CronOptions
+from aiorq.cron.job import CronJob
 from aiorq.errors import CorruptJobError, DuplicateJobError, NoSuchCronJobError, StoreError
 from aiorq.job import Job
 from aiorq.options import DEFAULT_RESULT_TTL
@@ -193,7 +194,7 @@ def _check(word: str, job_id: str, definition: Definition) -> None:
     )
 
 
-async def put(store: Store, job: CronJob) -> str:
+async def put(store: Store, job: CronEntry) -> str:
     """Put an entry into Redis: `same` when it is there like that, and nothing was changed; `added` or `replaced`."""
     definition = job.definition
     moment = (await crons.look(store, 0)).moment
@@ -209,7 +210,7 @@ async def put(store: Store, job: CronJob) -> str:
     )
 
 
-async def put_all(store: Store, jobs: Iterable[CronJob], source: str) -> dict[str, str]:
+async def put_all(store: Store, jobs: Iterable[CronEntry], source: str) -> dict[str, str]:
     """Put the entries of a module into Redis, and remove those that it registered before and does not any more.
 
     Any number of processes may do it at the same time, and again at each start: what is there already stays as it is.

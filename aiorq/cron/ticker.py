@@ -77,9 +77,8 @@ class Ticker:
         done: list[Ticked] = []
         while True:
             agenda = await crons.look(self._store, _AT_ONCE)
-            parts = await asyncio.gather(
-                *(self._deal_with(due, agenda.moment) for due in agenda.due), return_exceptions=True
-            )
+            calls = [self._deal_with(due, agenda.moment) for due in agenda.due]
+            parts = await self._store.transport.gather(calls)
             progress = False
             for due, part in zip(agenda.due, parts, strict=True):
                 if isinstance(part, Exception) and not isinstance(part, (ConnectionLostError, QueueFullError)):

@@ -17,7 +17,7 @@ from aiorq import Callback, Job, Retry, Webhook, cron
 from aiorq.cron import Cron, CronJob, CronScheduler, create_cron, get_cron_job_ids, get_cron_job_names, register
 from aiorq.cron.config import config_name, load_config, take_registered
 from aiorq.cron.entries import put_all
-from aiorq.cron.job import NOT_JSON, check_name
+from aiorq.cron.entry import NOT_JSON, check_name
 from aiorq.doctor import examine, mend
 from aiorq.errors import (
     CronConfigError,

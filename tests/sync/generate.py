@@ -62,6 +62,9 @@ MODULES: Final = (
         frozenset({"WorkerInfo.current_execution_count"}),
         shared=frozenset({"WorkerStatus"}),
     ),
+    Module("cron.job", "cron.job"),
+    Module("cron.entries", "cron.entries"),
+    Module("cron.books", "cron.books", frozenset({"SchedulerBooks.last_heartbeat"})),
 )
 HOMES: Final = {f"aiorq.{module.source}": f"aiorq.sync.{module.name}" for module in MODULES}
 SHARED: Final = {f"aiorq.{module.source}": module.shared for module in MODULES}
@@ -86,6 +89,7 @@ WORDS: Final = (
     ("Gives a function the coroutines `enqueue` and `delay`", "Gives a function the methods `enqueue` and `delay`"),
     ("Give `f` the coroutines `enqueue` and `delay`", "Give `f` the methods `enqueue` and `delay`"),
     ("when it was last read. Only coroutines ask Redis.", "when it was last read."),
+    ("; only coroutines ask Redis.", "; `get_job_ids` asks Redis."),
     ("subclass of aiorq.Job", "subclass of aiorq.sync.Job"),
 )
 
@@ -182,10 +186,10 @@ class Transformer:
 
     def _root(self, node: ast.expr) -> str:
         """What a call is of: the first name of a dotted one, or `store` where it is of one."""
-        while isinstance(node, ast.Attribute):
-            if node.attr in ("store", "_store"):
+        while isinstance(node, (ast.Attribute, ast.Call)):
+            if isinstance(node, ast.Attribute) and node.attr in ("store", "_store"):
                 return "store"
-            node = node.value
+            node = node.func if isinstance(node, ast.Call) else node.value
         return node.id if isinstance(node, ast.Name) else ""
 
     def _import(self, node: ast.ImportFrom) -> None:
