@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
+import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
@@ -24,6 +26,8 @@ from aiorq.webhook import Webhook
 if TYPE_CHECKING:
     from redis import Redis
 
+log = logging.getLogger(__name__)
+
 NAME = f"{__name__}.Supplies"
 """The dotted name for `execution.horse.Context`."""
 BLOCKING = "aiorq.sync.job.current_job_of"
@@ -39,6 +43,7 @@ class Supplies:
         self._run = run
         self._connection: Redis | None = None
         self._ended_at: datetime | None = None
+        self._told_rq: Any = None
 
     def job(self, status: str, *, in_loop: bool) -> PlacedJob:
         """The job as the function had it, or would have had it, in the state that it comes to.
@@ -67,8 +72,21 @@ class Supplies:
             self._connection = connect_sync_as(dict(self._run.connection))
         return self._connection
 
+    def tell_rq(self) -> None:
+        """Have `rq.get_current_job()` give the job as one of RQ's, until `close`; for functions that import rq."""
+        rq: Any = sys.modules["rq.job"]
+        try:
+            job = rq.Job(self._run.job_id, connection=self.connection(), serializer=self._run.serializer)
+            job.restore(dict(self._run.fields))
+            self._told_rq = rq._current_job.set(job)
+        except Exception as error:  # noqa: BLE001 - an rq of another kind, which the function may not ask at all
+            log.warning("rq.get_current_job() will not know job %s: %s", self._run.job_id, error)
+
     def close(self) -> None:
-        """Close the client."""
+        """Close the client, and leave rq as it was."""
+        if self._told_rq is not None:
+            sys.modules["rq.job"]._current_job.reset(self._told_rq)
+            self._told_rq = None
         if self._connection is not None:
             self._connection.close()
 

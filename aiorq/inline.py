@@ -11,13 +11,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
-from functools import partial
+from functools import cached_property, partial
 from inspect import iscoroutinefunction
 from typing import Any, Final, TypeAlias, TypeVar, cast
 from urllib.parse import urlsplit
@@ -127,7 +128,18 @@ class _Performance:
         self._blocks = not isinstance(job, Job)
         """Whether it is a job of the blocking API, whose caller cannot await anything."""
 
+    @cached_property
+    def _supplies(self) -> Supplies:
+        return Supplies(self._current())
+
     async def run(self) -> Ending:
+        try:
+            return await self._run()
+        finally:
+            if "_supplies" in vars(self):
+                self._supplies.close()
+
+    async def _run(self) -> Ending:
         job = self._job
         try:
             value = await self._do("the job", DEFAULT_TIMEOUT if job.timeout is None else job.timeout, self._call)
@@ -156,13 +168,16 @@ class _Performance:
 
     def _call(self) -> Any:
         call = self._job.call
-        return resolve(call)(*call.args, **call.kwargs)
+        function = resolve(call)
+        if "rq.job" in sys.modules:
+            self._supplies.tell_rq()
+        return function(*call.args, **call.kwargs)
 
     async def _call_back(self, kind: str, *args: Any) -> None:
         name: str = getattr(self._job, f"{kind}_callback_name")
         seconds: int = getattr(self._job, f"{kind}_callback_timeout") or CALLBACK_TIMEOUT
         callback = cast("Callable[..., Any]", import_name(name))
-        supplies = Supplies(self._current())
+        supplies = self._supplies
 
         async def call_async() -> None:  # the job, and its connection, are those of the event loop that this runs in
             job = cast("Job[Any]", supplies.job(self._status, in_loop=True))
@@ -171,10 +186,7 @@ class _Performance:
         def call() -> Any:
             return callback(supplies.job(self._status, in_loop=False), supplies.connection(), *args)
 
-        try:
-            await self._do(f"on_{kind} ({name})", seconds, call_async if iscoroutinefunction(callback) else call)
-        finally:
-            supplies.close()
+        await self._do(f"on_{kind} ({name})", seconds, call_async if iscoroutinefunction(callback) else call)
 
     async def _do(self, doing: str, seconds: float, call: Callable[[], Any]) -> Any:
         late = partial(JobTimeoutException, f"{doing} ran longer than its timeout of {seconds} seconds")

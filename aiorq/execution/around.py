@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import marshal
 import os
+import sys
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
@@ -61,6 +62,9 @@ class Supplies(Protocol):
 
     def send_webhook(self, job: Any, *args: Any) -> None:
         """Make an HTTP request."""
+
+    def tell_rq(self) -> None:
+        """Have rq, which is imported here, know the job too."""
 
     def close(self) -> None:
         """Close what was opened."""
@@ -159,7 +163,10 @@ class _Escort:
         run = self._run
         payload = inflate(run.message[5]) if run.payload is None else run.payload
         call = load_call(payload, run.serializer)
-        value = resolve(call)(*call.args, **call.kwargs)
+        function = resolve(call)
+        if "rq.job" in sys.modules and self._run.context.supplies:
+            self._supply().tell_rq()
+        value = function(*call.args, **call.kwargs)
         return self._wait(value) if isinstance(value, Coroutine) else value
 
     def _enter(self, hook: str, begun: list[str]) -> None:

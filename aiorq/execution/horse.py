@@ -311,7 +311,10 @@ def perform(run: Prepared) -> tuple[Kind, list[bytes]]:
         try:
             payload = inflate(run.message[5]) if run.payload is None else run.payload
             call = load_call(payload, run.serializer)
-            value = resolve(call)(*call.args, **call.kwargs)
+            function = resolve(call)
+            if "rq.job" in sys.modules and run.context.supplies:
+                tell_rq(run)
+            value = function(*call.args, **call.kwargs)
             if value is not None and isinstance(value, Coroutine):  # that look alone costs 25 pages
                 value = _run_coroutine_alone(value, run)
         finally:
@@ -323,6 +326,14 @@ def perform(run: Prepared) -> tuple[Kind, list[bytes]]:
         return say_returned(value, run)
     except BaseException as error:  # noqa: BLE001 - whatever user code raises, SystemExit too, fails its job
         return say_raised(error, run, allowed)
+
+
+def tell_rq(run: Prepared) -> None:
+    """Have rq, which is imported here, know the job too."""
+    from aiorq.call import import_name
+
+    supplies: Any = import_name(run.context.supplies)
+    supplies(run.current()).tell_rq()
 
 
 def say_returned(value: Any, run: Prepared) -> tuple[Kind, list[bytes]]:

@@ -9,14 +9,16 @@ from types import ModuleType
 from typing import Any
 
 import anyio
+import parity
 import pytest
 import redis
 import rq
+from redis.asyncio import Redis
 from rq.job import JobStatus
 from rq.registry import CanceledJobRegistry, FailedJobRegistry, FinishedJobRegistry, StartedJobRegistry
 from rq.results import Result
 
-from aiorq import Worker
+from aiorq import Queue, SimpleWorker, Worker
 from tests.interop.callables import callables
 from tests.interop.conftest import Command, Gate
 
@@ -152,6 +154,27 @@ async def test_meta_is_changed_by_the_job(rq_queue: rq.Queue, make_worker: MakeW
     await make_worker().work(burst=True)
     assert job.get_status() is JobStatus.FINISHED, result_of(job).exc_string
     assert job.get_meta() == {"caller": "me", "progress": 0.5}
+
+
+@pytest.mark.parametrize("function", ["tell_of_my_job", "tell_of_my_job_async"])
+@pytest.mark.parametrize("kind", [Worker, SimpleWorker])
+@pytest.mark.parametrize("options", [{}, {"on_success": rq.Callback("parity.on_success")}])
+async def test_the_job_that_rq_finds_where_it_runs(
+    options: dict[str, Any], kind: type[Worker], function: str, rq_queue: rq.Queue, connection: Redis, jobs_path: str
+) -> None:
+    job = rq_queue.enqueue(f"parity.{function}", **options)
+    await kind("default", connection=connection, path=jobs_path).work(burst=True)
+    assert job.return_value() == (job.id, "default", "started"), result_of(job).exc_string
+    assert job.get_meta() == {"noted": f"parity.{function}"}
+    assert rq.get_current_job() is None
+
+
+async def test_the_job_that_rq_finds_where_its_enqueuer_runs_it(
+    rq_queue: rq.Queue, connection: Redis, jobs: ModuleType
+) -> None:
+    job = await Queue(connection=connection, is_async=False).enqueue(parity.tell_of_my_job)
+    assert await job.return_value() == (job.id, "default", "started")
+    assert rq.get_current_job() is None
 
 
 async def test_result_that_cannot_be_serialised(rq_queue: rq.Queue, make_worker: MakeWorker, jobs: ModuleType) -> None:

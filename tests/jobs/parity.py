@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import rq
+import rq.job
 import rq.suspension
 from rq.command import send_stop_job_command
 
@@ -18,7 +19,26 @@ import aiorq.suspension
 
 
 def _job() -> Any:
-    return rq.get_current_job() or aiorq.get_current_job()
+    return aiorq.get_current_job() or rq.get_current_job()
+
+
+def _theirs() -> Any:
+    """The job of a worker of rq's; aiorq's lets `rq.get_current_job` find the job, too."""
+    return rq.get_current_job() if aiorq.get_current_job() is None else None
+
+
+def tell_of_my_job() -> tuple[str, str, str]:
+    """What rq knows of the job that runs here, which leaves a note with it."""
+    job = rq.get_current_job()
+    assert type(job) is rq.job.Job
+    job.meta["noted"] = job.func_name
+    job.save_meta()
+    return job.id, job.origin, job.get_status()
+
+
+async def tell_of_my_job_async() -> tuple[str, str, str]:
+    """As `tell_of_my_job`."""
+    return tell_of_my_job()
 
 
 def _trace(job: Any, connection: Any, line: str) -> None:
@@ -56,7 +76,7 @@ def die_once() -> str:
 
 def suspend(ttl: int) -> None:
     """Suspend all workers."""
-    theirs = rq.get_current_job()
+    theirs = _theirs()
     if theirs is not None:
         rq.suspension.suspend(theirs.connection, ttl)
     else:
@@ -79,7 +99,7 @@ async def _ask(method: str, **options: Any) -> None:
 
 def stop_myself() -> None:
     """Have the job that runs here stopped, and wait for that."""
-    theirs = rq.get_current_job()
+    theirs = _theirs()
     if theirs is not None:
         send_stop_job_command(theirs.connection, theirs.id)
     else:
@@ -89,7 +109,7 @@ def stop_myself() -> None:
 
 def cancel_myself() -> str:
     """Cancel the job that runs here; RQ's goes on."""
-    theirs = rq.get_current_job()
+    theirs = _theirs()
     if theirs is not None:
         theirs.cancel()
     else:
@@ -100,7 +120,7 @@ def cancel_myself() -> str:
 
 def delete_myself() -> str:
     """Delete the job that runs here; RQ's goes on."""
-    theirs = rq.get_current_job()
+    theirs = _theirs()
     if theirs is not None:
         theirs.delete()
     else:
