@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import math
 import pickle
+import re
 import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
@@ -42,6 +43,11 @@ def client(url: str) -> Iterator[redis.Redis]:
 def as_stored(fields: dict[str, bytes | int]) -> dict[bytes, bytes]:
     """The fields as Redis gives them back."""
     return {name.encode(): value if isinstance(value, bytes) else str(value).encode() for name, value in fields.items()}
+
+
+def shown(options: object) -> str:
+    """Options in the name of a test, which is the same in every process: without the addresses of RQ's objects."""
+    return re.sub(" object at 0x[0-9a-f]+", "", str(options))
 
 
 class TestBytesAreThoseOfRQ:
@@ -126,7 +132,7 @@ class TestBytesAreThoseOfRQ:
                 {"webhooks": [Webhook("https://é.org", "failed", method="POST", headers={"a": "ä"})]},
             ),
         ],
-        ids=str,
+        ids=shown,
     )
     def test_created_with_options(self, client: redis.Redis, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
         job = rq.job.Job.create("shapes.function", connection=client, timeout=7, origin="q", **theirs)
@@ -145,7 +151,7 @@ class TestBytesAreThoseOfRQ:
             ({"repeat": rq.Repeat(2, [5, 6])}, {"repeat": Repeat(2, [5, 6])}),
             ({"rate_limit": rq.RateLimit("api", 3)}, {"rate_limit": RateLimit("api", 3)}),
         ],
-        ids=str,
+        ids=shown,
     )
     def test_enqueued_with_options(self, client: redis.Redis, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
         job = rq.Queue("q", connection=client).enqueue("shapes.function", **theirs)
