@@ -16,7 +16,8 @@ from aiorq.serializers import UNSERIALIZABLE, Serializer
 TRACEBACK_LIMIT: Final = 64 * 1024
 """Characters of a traceback that are kept: the first and the last half of that."""
 _SUMMARY_LIMIT: Final = 200
-_RETRIES: Final = ("aiorq.retry", "rq.job")
+_RQ: Final = "rq.job"
+_RETRIES: Final = ("aiorq.retry", _RQ)
 """The modules whose class `Retry` a job may return."""
 
 
@@ -80,7 +81,7 @@ def retry_of(value: object) -> tuple[int, tuple[int, ...], bool] | None:
         ValueError: it says nothing that can be done.
     """
     # RQ's own one is known by its name: to look for it by its class, RQ would have to be there.
-    if not any(kind.__name__ == "Retry" and kind.__module__ in _RETRIES for kind in type(value).__mro__):
+    if not _is_retry(value, _RETRIES):
         return None
     asked: Any = value
     most, intervals = asked.max, tuple(asked.intervals) or (0,)
@@ -90,3 +91,12 @@ def retry_of(value: object) -> tuple[int, tuple[int, ...], bool] | None:
     if not most:
         raise ValueError("the job returned a Retry of 0 times")
     return most, intervals, bool(asked.enqueue_at_front)
+
+
+def encode_retry(value: object, serializer: Serializer) -> bytes:
+    """A `Retry` that a function returned as RQ stores it; empty for ours, which nobody could read who has only RQ."""
+    return encode_result(value, serializer)[0] if _is_retry(value, (_RQ,)) else b""
+
+
+def _is_retry(value: object, modules: tuple[str, ...]) -> bool:
+    return any(kind.__name__ == "Retry" and kind.__module__ in modules for kind in type(value).__mro__)

@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 from aiorq.call import import_name, resolve
 from aiorq.callback import DEFAULT_TIMEOUT as CALLBACK_TIMEOUT
 from aiorq.current import CurrentRun, current_run, here_in_process
-from aiorq.ending import encode_result, encode_traceback, retry_of, summarize
+from aiorq.ending import encode_result, encode_retry, encode_traceback, retry_of, summarize
 from aiorq.errands import Supplies, send_webhook
 from aiorq.errors import JobTimeoutException, NoSuchJobError
 from aiorq.job import Job
@@ -145,7 +145,7 @@ class _Performance:
             value = await self._do("the job", DEFAULT_TIMEOUT if job.timeout is None else job.timeout, self._call)
             asked = retry_of(value)
             if asked is not None:
-                return Again(*asked)
+                return Again(*asked, value=encode_retry(value, job.serializer))
             self._status = JobStatus.FINISHED
             if job.success_callback_name:
                 await self._call_back("success", value)
@@ -286,7 +286,7 @@ async def _record(job: PlacedJob, token: str, outcome: Ending) -> None:
         log.warning("%s: job %s: %s", *where, outcome.warning, extra={"job_id": job.id})
     if isinstance(outcome, Again):
         asked = Retry(outcome.max, outcome.intervals, outcome.enqueue_at_front)
-        outcome = Returned(*encode_result(asked, job.serializer))
+        outcome = Returned(outcome.value) if outcome.value else Returned(*encode_result(asked, job.serializer))
     # There may be nobody who would run it again: what it has left stays for a worker that runs it after a requeue (RQ).
     left: dict[str, bytes | int] = {
         name: getattr(job, name) for name in ("retries_left", "repeats_left") if getattr(job, name)

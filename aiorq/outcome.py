@@ -26,6 +26,8 @@ class Again:
     intervals: tuple[int, ...]
     """Seconds before each; the last one repeats."""
     enqueue_at_front: bool
+    value: bytes = b""
+    """The `Retry` as RQ stores it, where it is RQ's own; empty for ours, which RQ's readers could not read."""
     warning: str = ""
     """As that of `Returned`."""
 

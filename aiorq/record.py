@@ -94,6 +94,8 @@ class JobRecord:
         self.group_id: str | None = None
         self.timeout: int | None = None
         """Seconds that the job may run; -1 for no limit."""
+        self.timeout_when_due: int | None = None
+        """The same, of a job that is scheduled and has none yet: it takes this one when it is due, or 180."""
         self.result_ttl: int | None = None
         self.failure_ttl: int | None = None
         self.ttl: int | None = None
@@ -376,6 +378,7 @@ class JobRecord:
             "rate_limit_key": self.rate_limit_key,
             "rate_limit_concurrency": self.rate_limit_concurrency,
             "webhooks": encode_webhooks(self.webhooks) if self.webhooks else None,
+            "aiorq_timeout": self.timeout_when_due,
             "aiorq_on_lost": self.on_lost,
             "aiorq_memory_limit": self.memory_limit,
             "aiorq_jitter": None if self.retry_jitter is None else repr(float(self.retry_jitter)),
@@ -417,10 +420,13 @@ class JobRecord:
         self.enqueued_at = read.date("enqueued_at")
         self.started_at = read.date("started_at")
         self.ended_at = read.date("ended_at")
+        if self.status is JobStatus.FAILED and self.ended_at is None:  # who enqueued it ran it
+            self.ended_at = read.date("aiorq_ended_at")
         self.last_heartbeat = read.date("last_heartbeat")
         self.worker_name = read.text("worker_name") or None
         self.group_id = read.text("group_id") or None
         self.timeout = read.integer("timeout")
+        self.timeout_when_due = read.integer("aiorq_timeout")
         self.result_ttl = read.integer("result_ttl")
         self.failure_ttl = read.integer("failure_ttl")
         self.ttl = read.integer("ttl")

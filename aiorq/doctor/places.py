@@ -42,6 +42,8 @@ class Places(Look):
             return
         mine = [place for place in places if place.kind in homes]
         others = [place for place in places if place.kind not in homes]
+        if mine:  # what is left of a former life whose time is over leaves with the next cleanup
+            others = [place for place in others if not self._is_over(place)]
         if others and "repeat_intervals" in fields:  # it stays there while it waits for its next run, as in RQ
             others = [place for place in others if place.kind != "finished"]
         if not mine and not others:
@@ -56,6 +58,9 @@ class Places(Look):
             problem = "it is ready to be queued, and the RQ worker that was to queue it has not"
             repair = self.readmission(job_id, fields, ())
             self.say("stuck in ready", "I1", Severity.ERROR, job_id, problem, "queue it", repair, jobs=[job_id])
+
+    def _is_over(self, place: Place) -> bool:
+        return place.kind in ("finished", "failed") and 0 < place.score <= self.now
 
     def _nowhere(self, job_id: str, fields: dict[str, str], status: str) -> None:
         if status in ("", "created"):
@@ -232,7 +237,7 @@ class Places(Look):
     def _ghost(self, job_id: str, places: list[Place]) -> None:
         """An id whose job is gone."""
         for place in {place.key: place for place in places}.values():
-            if place.kind in ("finished", "failed") and 0 < place.score <= self.now:
+            if self._is_over(place):
                 continue  # as it should be: the next cleanup removes it
             if place.kind == "wip" and place.score > self.now:
                 continue

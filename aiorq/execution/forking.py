@@ -511,8 +511,9 @@ def outcome_of(kind: int, said: Sequence[bytes], warning: str) -> Outcome:
         (value,) = said
         return Returned(value, warning)
     if kind == Kind.AGAIN:
-        most, intervals, at_front = said
-        return Again(int(most), tuple(int(seconds) for seconds in intervals.split(b",")), at_front == b"1", warning)
+        most, intervals, at_front, value = said
+        waits = tuple(int(seconds) for seconds in intervals.split(b","))
+        return Again(int(most), waits, at_front == b"1", value, warning)
     summary, traceback, kinds = said
     return Raised(summary.decode(), traceback, tuple(kinds.decode().split("\0")), warning)
 

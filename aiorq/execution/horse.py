@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 from aiorq.call import inflate, load_call, resolve
 from aiorq.current import CurrentRun, current_run
-from aiorq.ending import encode_result, encode_traceback, retry_of, summarize
+from aiorq.ending import encode_result, encode_retry, encode_traceback, retry_of, summarize
 from aiorq.errors import DeserializationError, JobTimeoutException
 from aiorq.execution.frames import Kind, pack, unpack
 from aiorq.serializers import Serializer
@@ -298,8 +298,9 @@ def perform(run: Prepared) -> tuple[Kind, list[bytes]]:
 
     Returns:
         the kind and the fields of the message to send. For RETURNED: the result as RQ stores it, and a warning. For
-        AGAIN: how often, the intervals joined by commas, 1 for the front of the queue, and a warning. For RAISED: a
-        line about the exception, the traceback as RQ stores it, the names of its classes joined by NUL, and a warning.
+        AGAIN: how often, the intervals joined by commas, 1 for the front of the queue, the `Retry` as RQ stores it
+        where it is RQ's, and a warning. For RAISED: a line about the exception, the traceback as RQ stores it, the
+        names of its classes joined by NUL, and a warning.
     """
     allowed = 0
     try:
@@ -346,7 +347,8 @@ def say_returned(value: Any, run: Prepared) -> tuple[Kind, list[bytes]]:
     asked = retry_of(value) if type(value).__flags__ & _DEFINED_BY_CODE else None
     if asked is not None:
         most, intervals, at_front = asked
-        return Kind.AGAIN, [b"%d" % most, b",".join([b"%d" % seconds for seconds in intervals]), b"%d" % at_front, b""]
+        waits = b",".join([b"%d" % seconds for seconds in intervals])
+        return Kind.AGAIN, [b"%d" % most, waits, b"%d" % at_front, encode_retry(value, run.serializer), b""]
     encoded, warning = encode_result(value, run.serializer)
     return Kind.RETURNED, [encoded, warning.encode(errors="replace")]
 

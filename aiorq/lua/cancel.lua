@@ -30,9 +30,12 @@ if queue ~= '' then redis.call('ZADD', registry_key(prefix, 'canceled', queue), 
 leave_place(prefix, id, status, queue, worker or nil, 'canceled')
 redis.call('HSET', key, 'status', 'canceled', 'aiorq_cancel', nonce)
 redis.call('HDEL', key, 'aiorq_held', 'aiorq_unlisted')
-ttl = kept_for(ttl, kept)
-if ttl == 0 then ttl = kept end
-keep_job(prefix, id, ttl)
+-- What had ended has its time already.
+local ended = status == 'finished' or status == 'failed' or status == 'stopped'
+if not ended or redis.call('TTL', key) < 0 then
+  ttl = kept_for(ttl, kept)
+  keep_job(prefix, id, ttl == 0 and kept or ttl)
+end
 if forget == '1' then
   local parents = redis.pcall('SMEMBERS', dependencies_key(prefix, id))
   for _, parent in ipairs(parents.err and {} or parents) do redis.pcall('SREM', dependents_key(prefix, parent), id) end

@@ -30,7 +30,7 @@ for _, child in ipairs(children) do
   if became == 'enqueued' then
     reply[#reply + 1] = queue
     reply[#reply + 1] = child
-  elseif became == 'waits' then
+  elseif stays_named(became, how) then
     redis.pcall('SADD', dependents, child)
   end
 end

@@ -47,5 +47,9 @@ if place then
   return place
 end
 local part = leave_failed(prefix, worker, queue, id, token, 'failed', 2, traceback, began, moment, ttl)
-if ttl == 0 then remember_end(prefix, token, 'failed') end
+if ttl == 0 then remember_end(prefix, token, 'failed')
+elseif worker == '' then
+  -- Its enqueuer ran it: RQ does not note when such a job failed.
+  redis.call('HSET', key, 'ended_at', '', 'aiorq_ended_at', iso(moment))
+end
 return part and 'failed ' .. part or 'failed'

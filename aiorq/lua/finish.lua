@@ -5,7 +5,8 @@
 -- KEYS[1] job
 -- ARGV[1] prefix, ARGV[2] worker, ARGV[3] queue, ARGV[4] id, ARGV[5] execution id,
 -- ARGV[6] result as RQ stores it ('' for None),
--- ARGV[7] seconds to keep it (0 deletes the job, negative keeps it for ever)
+-- ARGV[7] seconds to keep it (0 deletes the job, negative keeps it for ever),
+-- ARGV[8] the result as RQ leaves it in the hash of a job that is to be repeated ('' for None)
 -- Returns 'ok' (also when this very outcome was recorded before), or 'lost': the run no longer holds its place, nothing
 -- was changed. 'ok' is followed by a space and the part of the dependents that was set apart, where there is one (see
 -- enqueue_dependents.lua).
@@ -19,7 +20,7 @@
 -- @include dependents
 -- @include retry
 local key, prefix, worker, queue, id, token = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local value, ttl = ARGV[6], tonumber(ARGV[7])
+local value, ttl, plain = ARGV[6], tonumber(ARGV[7]), ARGV[8]
 if not holds(prefix, queue, id, token) then
   local before = outcome_recorded(prefix, id, token, '1', value)
   return (before == true or before == 'finished') and 'ok' or 'lost'
@@ -55,6 +56,7 @@ if repeats then
     redis.call('DEL', attempts_key(prefix, id))
   end
   redis.call('HSET', key, 'repeats_left', repeats - 1, 'aiorq_since', epoch(moment))
+  if plain ~= '' then redis.call('HSET', key, 'result', plain) end
   local read, list = pcall(cjson.decode, intervals or '')
   if read and type(list) == 'table' and #list > 1 then
     local left = {}

@@ -34,8 +34,10 @@ end
 local place = place_job(prefix, queue, id, moment, front == '1', nil, limit or nil, concurrency or nil)
 redis.call('ZREM', registry_key(prefix, kind, queue), id)
 redis.pcall('SADD', queues_key(prefix), queue_key(prefix, queue))
-redis.call('HSET', key, 'started_at', '', 'ended_at', '', 'aiorq_requeue', nonce, 'aiorq_since', epoch(moment))
-redis.call('HDEL', key, 'aiorq_losses', 'aiorq_barred', 'aiorq_cancel', 'aiorq_stop', 'aiorq_attempts')
+-- An empty text, compressed: RQs before 1.0 kept the traceback there, which is of the past now.
+redis.call('HSET', key, 'started_at', '', 'ended_at', '', 'exc_info', '\120\156\3\0\0\0\0\1', 'aiorq_requeue', nonce,
+  'aiorq_since', epoch(moment))
+redis.call('HDEL', key, 'aiorq_losses', 'aiorq_barred', 'aiorq_cancel', 'aiorq_stop', 'aiorq_attempts', 'aiorq_ended_at')
 redis.call('DEL', attempts_key(prefix, id), waits_key(prefix, id))
 keep_job(prefix, id, math.max(-1, math.min(kept_for(ttl, -1), 3153600000)))
 return {place, iso(moment)}

@@ -45,7 +45,7 @@ for index = 1, #page[2], 2 do
   elseif stale == 'deferred' then
     local became = enqueue_dependent(prefix, id, '', 'gone', moment)
     if became == 'enqueued' then left = left + 1
-    elseif became == 'elsewhere' and type(redis.pcall('HGET', job_key(prefix, id), 'status')) == 'string' then
+    elseif became ~= 'waits' and type(redis.pcall('HGET', job_key(prefix, id), 'status')) == 'string' then
       left = left + redis.call('ZREM', registry, id) -- of a former life, whose time was over
     end
   end

@@ -157,6 +157,21 @@ async def add(store: Store, key: str, job_id: str, score: float | str) -> int:
     return int(await store.transport.execute("ZADD", key, score if isinstance(score, str) else repr(score), job_id))
 
 
+async def list_failed(store: Store, key: str, job_id: str, ttl: int) -> int:
+    """List a job among the failed ones of a queue; one that neither waits nor runs is kept as long, all in one step.
+
+    Args:
+        store: where.
+        key: of that registry.
+        job_id: which.
+        ttl: seconds from now; negative for ever.
+
+    Returns:
+        1, or 0 when it was listed before and has another score now.
+    """
+    return int(await store.run("list_failed", [key, store.keys.job(job_id)], job_id, ttl))
+
+
 async def remove(store: Store, key: str, member: str) -> int:
     """Take an entry out; returns 1, or 0 when it was not there."""
     return int(await store.transport.execute("ZREM", key, member))

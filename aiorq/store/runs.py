@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import random
@@ -181,7 +182,7 @@ def _grace(raw: bytes) -> float | None:
     return seconds if 0 <= seconds <= MAX_GRACE else None
 
 
-async def finish(store: Store, worker: str, run: Run, value: bytes, result_ttl: int) -> bool:
+async def finish(store: Store, worker: str, run: Run, value: bytes, result_ttl: int, *, repeats: bool = False) -> bool:
     """Record that a run returned; the jobs that wait for this one go on.
 
     Args:
@@ -190,11 +191,17 @@ async def finish(store: Store, worker: str, run: Run, value: bytes, result_ttl: 
         run: which.
         value: the result in RQ's encoding; empty for None.
         result_ttl: seconds to keep the job; 0 deletes it, negative keeps it for ever.
+        repeats: whether the job is to be repeated, and RQ leaves the result in its hash, too.
 
     Returns:
         False when the run had lost its place: nothing was changed.
     """
-    return await _end(store, "finish", worker, run, value, result_ttl) == "ok"
+    return await _end(store, "finish", worker, run, value, result_ttl, _plain(value) if repeats else b"") == "ok"
+
+
+def _plain(value: bytes) -> bytes:
+    """A result as RQ leaves it in the hash of a job that goes on."""
+    return base64.b64decode(value)
 
 
 async def fail(
@@ -223,7 +230,15 @@ async def fail(
 
 
 async def retry(
-    store: Store, worker: str, run: Run, *, most: int, intervals: Sequence[int], at_front: bool, failure_ttl: int
+    store: Store,
+    worker: str,
+    run: Run,
+    *,
+    most: int,
+    intervals: Sequence[int],
+    at_front: bool,
+    failure_ttl: int,
+    value: bytes = b"",
 ) -> Failed:
     """Record that a run returned a request to be tried again.
 
@@ -235,11 +250,12 @@ async def retry(
         intervals: seconds before each time; the last one repeats.
         at_front: put it at the front of its queue.
         failure_ttl: seconds to keep a job that fails; 0 deletes it, negative keeps it for ever.
+        value: the request in RQ's encoding; empty where RQ could not read it.
     """
     keys = [store.keys.job(run.job_id)]
     wait = json.dumps(list(intervals))
-    args = (worker, run.queue, run.job_id, run.token, most, wait, "1" if at_front else "0", failure_ttl)
-    return Failed((await store.run("retry", keys, *args)).decode())
+    args: list[Value] = [worker, run.queue, run.job_id, run.token, most, wait, "1" if at_front else "0", failure_ttl]
+    return Failed((await store.run("retry", keys, *args, value, _plain(value))).decode())
 
 
 def chance() -> float:

@@ -471,8 +471,13 @@ class Queue(Counted):
     def schedule_job(
         self, job: Job[R], datetime: datetime, pipeline: Pipeline | None = None, unique: bool = False
     ) -> Job[R]:
-        """As `enqueue_job`, for a later time (see `enqueue_at`)."""
-        return self._put(job, bool(job.enqueue_at_front), unique, datetime, pipeline)
+        """As `enqueue_job`, for a later time (see `enqueue_at`).
+
+        A job without a timeout gets that of the queue when it is due.
+        """
+        if job.timeout is None and self.default_timeout != self.DEFAULT_TIMEOUT:
+            job.timeout_when_due = self.default_timeout
+        return self._put(job, bool(job.enqueue_at_front), unique, datetime, pipeline, fills=False)
 
     def create_job(
         self,
@@ -532,9 +537,18 @@ class Queue(Counted):
         return job
 
     def _put(
-        self, job: Job[R], at_front: bool, unique: bool, when: datetime | timedelta | None, pipeline: Pipeline | None
+        self,
+        job: Job[R],
+        at_front: bool,
+        unique: bool,
+        when: datetime | timedelta | None,
+        pipeline: Pipeline | None,
+        *,
+        fills: bool = True,
     ) -> Job[R]:
-        job.timeout = parse_timeout(job.timeout) or self.default_timeout
+        job.timeout = parse_timeout(job.timeout)
+        if job.timeout is None and fills:
+            job.timeout = self.default_timeout
         job.ttl = parse_ttl(job.ttl)
         job.result_ttl = parse_kept(job.result_ttl, "result_ttl")
         job.failure_ttl = parse_kept(job.failure_ttl, "failure_ttl")

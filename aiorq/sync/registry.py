@@ -382,8 +382,9 @@ class FailedJobRegistry(BaseRegistry):
     expires = True
 
     def add(self, job: Job[Any] | str, ttl: int | None = None) -> int:
-        """As in other registries; `ttl` is a year unless given."""
-        return self._add(job, DEFAULT_FAILURE_TTL if ttl is None else ttl, -1)
+        """As in other registries; `ttl` is a year unless given. A job that has ended is kept as long, as in RQ."""
+        kept = DEFAULT_FAILURE_TTL if ttl is None else ttl
+        return drive(registries.list_failed(self.store, self.key, id_of(job), kept))
 
 
 class _Waiting(BaseRegistry):

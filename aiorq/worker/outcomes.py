@@ -130,7 +130,9 @@ class Recorder:
         state, run, record = self._state, ended.run, ended.record
         result_ttl = state.options.default_result_ttl if record.result_ttl is None else record.result_ttl
         held = await state.persist(
-            lambda: runs.finish(state.store, state.options.name, run, outcome.value, result_ttl),
+            lambda: runs.finish(
+                state.store, state.options.name, run, outcome.value, result_ttl, repeats=bool(record.repeats_left)
+            ),
             f"record the result of job {run.job_id}",
             refusals=REFUSALS,
         )
@@ -150,6 +152,7 @@ class Recorder:
                 intervals=outcome.intervals,
                 at_front=outcome.enqueue_at_front,
                 failure_ttl=ended.failure_ttl,
+                value=outcome.value,
             ),
             f"record the retry of job {run.job_id}",
             refusals=REFUSALS,

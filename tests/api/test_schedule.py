@@ -176,10 +176,26 @@ class TestOptions:
     async def test_a_job_that_was_made_before(self, queue: Queue, connection: Redis) -> None:
         job = Job.create("jobs.add", (1,), connection=connection)
         assert await queue.schedule_job(job, LATER) is job
-        assert (job.status, job.origin, job.timeout) == (JobStatus.SCHEDULED, "default", 180)
+        assert (job.status, job.origin, job.timeout) == (JobStatus.SCHEDULED, "default", None)
         assert await due(connection) == {job.id: LATER.timestamp()}
         with pytest.raises(DuplicateJobError):
             await queue.schedule_job(job, LATER, unique=True)
+
+    @pytest.mark.parametrize(("own", "default", "taken"), [(None, None, 180), (None, 400, 400), (90, 400, 90)])
+    @pytest.mark.parametrize("when", [LATER, datetime(2020, 1, 1)])
+    async def test_timeout_of_a_job_that_was_made_before(
+        self, connection: Redis, when: datetime, own: int | None, default: int | None, taken: int
+    ) -> None:
+        """Without one of its own it has none until it is due, as in RQ, and then that of the queue it was put on."""
+        job = Job.create("jobs.add", (1,), connection=connection, timeout=own)
+        await Queue(connection=connection, default_timeout=default).schedule_job(job, when)
+        if when is LATER:
+            await job.refresh()
+            assert (job.status, job.timeout) == (JobStatus.SCHEDULED, own)
+            await connection.zadd("rq:scheduled:default", {job.id: 1})
+            assert await overdue.promote(store_of(connection), Finding("due", "default", job.id)) == "queued"
+        await job.refresh()
+        assert (job.status, job.timeout) == (JobStatus.QUEUED, taken)
 
     async def test_the_same_id_again(self, queue: Queue, connection: Redis) -> None:
         await queue.enqueue_at(LATER, "jobs.add", 1, job_id="a")

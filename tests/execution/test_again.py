@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import base64
+import pickle
 import signal
+from dataclasses import replace
 from typing import Any
 
 import pytest
+import rq
 
 from aiorq.outcome import Again, Raised, Returned
 from tests.execution.conftest import Executor, lost, value_of
 
 
 class TestRetry:
-    @pytest.mark.parametrize("function", ["give_ours", "give_theirs", "give_subclass"])
+    @pytest.mark.parametrize("function", ["give_ours", "give_subclass"])
     async def test_it_is_asked_for(self, executor: Executor, function: str) -> None:
         options: dict[str, Any] = {"max": 3, "interval": [1, 20], "enqueue_at_front": True}
         assert await executor.run(f"again.{function}", **options) == Again(3, (1, 20), True)
         assert await executor.run(f"again.{function}", max=1) == Again(1, (0,), False)
+
+    async def test_that_of_rq_is_kept_as_rq_keeps_it(self, executor: Executor) -> None:
+        outcome = await executor.run("again.give_theirs", max=3, interval=[1, 20], enqueue_at_front=True)
+        assert isinstance(outcome, Again)
+        assert replace(outcome, value=b"") == Again(3, (1, 20), True)
+        kept = pickle.loads(base64.b64decode(outcome.value))
+        assert type(kept) is rq.Retry
+        assert (kept.max, kept.intervals, kept.enqueue_at_front) == (3, [1, 20], True)
 
     @pytest.mark.parametrize("function", ["give_other", "give_class"])
     async def test_what_is_none(self, executor: Executor, function: str) -> None:

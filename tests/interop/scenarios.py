@@ -104,6 +104,19 @@ async def created_and_scheduled(here: Here) -> None:
 
 
 @scenario
+async def created_and_scheduled_on_a_queue_with_a_timeout(here: Here) -> None:
+    queue = here.queue(default_timeout=400)
+    await done(queue.schedule_job(here.made("job"), datetime.now(UTC) + timedelta(seconds=300)))
+    await done(queue.schedule_job(here.made("own", timeout=90), datetime.now(UTC) + timedelta(seconds=300)))
+
+
+@scenario
+async def created_and_scheduled_for_now(here: Here) -> Play:
+    await done(here.queue().schedule_job(here.made("job"), datetime.now(UTC) - timedelta(seconds=5)))
+    yield RUN
+
+
+@scenario
 async def created_by_queue(here: Here) -> None:
     job = here.queue().create_job(
         "jobs.add", (1,), timeout=90, job_id=here.id("job"), depends_on=[here.id("parent")], meta={"a": 1}
@@ -654,6 +667,18 @@ async def repeated_by_a_list(here: Here) -> Play:
 
 
 @scenario
+async def repeated_and_kept_for_ever(here: Here) -> Play:
+    await here.put("job", repeat=here.words.Repeat(1, 300), result_ttl=-1, ttl=900)
+    yield RUN
+
+
+@scenario
+async def repeated_with_a_short_time(here: Here) -> Play:
+    await here.put("job", repeat=here.words.Repeat(1, 300), result_ttl=1500, ttl=900)
+    yield RUN
+
+
+@scenario
 async def repeated_not_kept(here: Here) -> Play:
     callback = here.words.Callback("parity.on_success")
     await here.put("job", repeat=here.words.Repeat(1), result_ttl=0, on_success=callback)
@@ -1026,6 +1051,7 @@ async def stopped(here: Here) -> Play:
 
 @scenario
 async def stopped_not_kept(here: Here) -> Play:
+    await here.put("other", queue=IDLE)
     await here.put("job", "parity.stop_myself", failure_ttl=0)
     yield RUN
 
@@ -1067,6 +1093,7 @@ async def at_once_with_callbacks(here: Here) -> None:
 
 @scenario
 async def at_once_not_kept(here: Here) -> None:
+    await here.put("other", queue=IDLE)
     queue = here.queue(is_async=False)
     await done(queue.enqueue("jobs.add", 1, job_id=here.id("job"), result_ttl=0))
     await done(queue.enqueue("jobs.fail", job_id=here.id("failing"), failure_ttl=0))
@@ -1154,6 +1181,16 @@ async def registered(here: Here) -> None:
     canceled = await here.put("canceled", failure_ttl=900)
     await done(canceled.cancel())
     await done(queue.canceled_job_registry.add(canceled))
+
+
+@scenario
+async def registered_after_the_end(here: Here) -> Play:
+    await here.put("finished")
+    await here.put("failed", "jobs.fail", failure_ttl=300)
+    yield RUN
+    registry = here.queue().failed_job_registry
+    await done(registry.add(await here.job("finished"), 900))
+    await done(registry.add(await here.job("failed"), 1500))
 
 
 @scenario

@@ -27,6 +27,7 @@ from fnmatch import fnmatchcase
 from typing import Any, NamedTuple, TypeAlias
 
 from redis import Redis
+from rq import Retry
 
 TOLERANCE = 5.0
 """Seconds by which two TTLs, or two scores, may differ unless told otherwise: two runs do not take the same time."""
@@ -192,14 +193,18 @@ def _traceback(raw: bytes, _: Any) -> object:
     return lines[0] if len(lines) == 1 else f"{lines[0]} ... {lines[-1]}"
 
 
+def _value_of_job(value: object) -> object:
+    return repr(value) if isinstance(value, Retry) else value
+
+
 _DECODERS: dict[str, Callable[[bytes, Any], object]] = {
     "data": _call,
     "meta": lambda raw, serializer: serializer.loads(raw),
-    "return_value": lambda raw, serializer: serializer.loads(base64.b64decode(raw)),
+    "return_value": lambda raw, serializer: _value_of_job(serializer.loads(base64.b64decode(raw))),
     "exc_string": _traceback,
     "dependency_ids": lambda raw, _: json.loads(raw),
     "exc_info": lambda raw, _: zlib.decompress(raw).decode(),
-    "result": lambda raw, serializer: serializer.loads(raw),
+    "result": lambda raw, serializer: _value_of_job(serializer.loads(raw)),
     # Clocks, and what tells one process from another.
     "total_working_time": lambda raw, _: f"<{type(float(raw)).__name__}>",
     "pid": lambda raw, _: f"<{type(int(raw)).__name__}>",

@@ -29,7 +29,7 @@ def _theirs() -> Any:
 
 def tell_of_my_job() -> tuple[str, str, str]:
     """What rq knows of the job that runs here, which leaves a note with it."""
-    job = rq.get_current_job()
+    job: Any = rq.get_current_job()
     assert type(job) is rq.job.Job
     job.meta["noted"] = job.func_name
     job.save_meta()

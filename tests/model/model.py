@@ -32,21 +32,24 @@ class Model(Shelf):
 
     def keep_job(self, job_id: str, seconds: int) -> None:
         self.jobs[job_id].expires = self.after(seconds)
-        for key in (
-            f"job:{job_id}:dependents",
-            f"job::{job_id}:dependencies",
-            f"aiorq:attempts:{job_id}",
-            f"results:{job_id}",
-        ):
+        for key in (f"job:{job_id}:dependents", f"job::{job_id}:dependencies", f"aiorq:attempts:{job_id}"):
             if key in self.keys:
                 self.keys[key].expires = self.after(seconds)
+        if seconds > 0:
+            self.limit_results(job_id, seconds)
+
+    def limit_results(self, job_id: str, seconds: int) -> None:
+        """Outcomes go with their job at the latest."""
+        entry = self.keys.get(f"results:{job_id}")
+        if entry is not None and (entry.expires is None or entry.expires > self.now + seconds):
+            entry.expires = self.now + seconds
 
     def wait(self, job_id: str) -> None:
         """Its time to wait begins now."""
         seconds = self.jobs[job_id].waits
         if seconds is not None:
             self.expire_job(job_id, seconds)
-            self.expire(f"results:{job_id}", seconds)
+            self.limit_results(job_id, seconds)
 
     def delete_job(self, job_id: str) -> None:
         job = self.jobs.pop(job_id, None)
@@ -258,7 +261,7 @@ class Model(Shelf):
     def let_go(self, job_id: str, ended: str, how: str) -> str:
         job = self.jobs.get(job_id)
         if job is None or job.status != "deferred":
-            return "elsewhere"
+            return "canceled" if job is not None and job.status == "canceled" else "elsewhere"
         if how == "stopped" or (how == "failed" and not job.allow):
             if ended not in self.read(f"job::{job_id}:dependencies"):
                 return "elsewhere"
@@ -283,6 +286,11 @@ class Model(Shelf):
         self.wait(job_id)
         return "enqueued"
 
+    @staticmethod
+    def stays_named(became: str, how: str) -> bool:
+        """Whether a job is named among the dependents of one that has ended so."""
+        return became == "waits" or (became == "canceled" and how in {"finished", "failed"})
+
     def end_parent(self, job_id: str, how: str) -> list[tuple[str, str]]:
         """Returns queue and id of each job that is enqueued now."""
         key = f"job:{job_id}:dependents"
@@ -296,7 +304,7 @@ class Model(Shelf):
         enqueued = []
         for child in children:
             became = self.let_go(child, job_id, how)
-            if became != "waits" and how != "stopped":
+            if how != "stopped" and not self.stays_named(became, how):
                 self.at(key, set).discard(child)
             if became == "enqueued":
                 enqueued.append((self.jobs[child].queue, child))
@@ -319,7 +327,7 @@ class Model(Shelf):
             became = self.let_go(child, parent, how)
             if became == "enqueued":
                 enqueued.append(child)
-            elif became == "waits":
+            elif self.stays_named(became, how):
                 self.at(f"job:{parent}:dependents", set).add(child)
         expires = self.jobs[parent].expires if parent in self.jobs else self.now + YEAR
         if expires is not None and self.has(f"job:{parent}:dependents"):
@@ -343,10 +351,10 @@ class Model(Shelf):
 
     def enter(self, job_id: str, kind: str, ttl: int) -> None:
         """Enter a job among those that have ended so, before anything else."""
-        if ttl != 0:
+        if ttl != 0 or kind == "failed":
             never = math.inf if kind == "finished" else -1
             queue = self.jobs[job_id].queue
-            self.at(f"{kind}:{queue}", dict)[job_id] = math.floor(self.moment) + ttl if ttl > 0 else never
+            self.at(f"{kind}:{queue}", dict)[job_id] = math.floor(self.moment) + ttl if ttl >= 0 else never
 
     def delete_ended(self, job_id: str) -> None:
         nonce = self.jobs[job_id].nonce
@@ -597,8 +605,9 @@ class Model(Shelf):
             return "canceled"
         self.leave_place(job_id, "canceled")
         self.at(f"canceled:{job.queue}", dict)[job_id] = math.floor(self.moment)
+        if job.status not in {"finished", "failed", "stopped"} or job.expires is None:
+            self.keep_job(job_id, job.kept or YEAR)
         job.status, job.held, job.listed = "canceled", None, True
-        self.keep_job(job_id, job.kept or YEAR)
         for parent in list(self.read(f"job::{job_id}:dependencies")) if forget else ():
             self.at(f"job:{parent}:dependents", set).discard(job_id)
         return self.end_parent(job_id, "passed" if enqueue else "stopped")

@@ -38,6 +38,15 @@ _IN_ORDER: Final = """(function()
   return members
 end)()"""
 """In place of what is random: an example must go the same way each time."""
+_SOONER: Final = "redis.call('EXPIRE', results_key(prefix, id), seconds, 'LT')"
+_SOONER_BY_OUR_CLOCK: Final = f"""(function()
+  local key = results_key(prefix, id)
+  local due = {_BASE} + (tonumber(redis.call('GET', 'aiorq:test:clock')) - {NOON} + seconds) * 1000
+  local before = redis.call('PEXPIRETIME', key)
+  if before < {_BASE} / 2 + 900000000000 then redis.call('EXPIRE', key, seconds, 'LT')
+  elseif before > due then redis.call('EXPIRE', key, seconds) end
+end)()"""
+"""In place of what compares with a TTL, which look.lua may have moved to another date."""
 
 
 @cache
@@ -50,6 +59,9 @@ def _small(name: str) -> Script:
     if name == "enqueue_dependents":
         assert _RANDOM in source
         source = source.replace(_RANDOM, _IN_ORDER)
+    if "'LT'" in source:
+        assert _SOONER in source
+        source = source.replace(_SOONER, _SOONER_BY_OUR_CLOCK)
     return replace(script, source=source)
 
 

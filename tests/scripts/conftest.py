@@ -35,6 +35,7 @@ TRACEBACK = b"dHJhY2U="
 POISONED = b"cG9pc29u"
 YEAR = 31_536_000
 LISTS = ("queue",)
+_BYTES = frozenset({b"data", b"result", b"exc_info"})
 REGISTRIES = ("finished", "failed", "deferred", "scheduled", "canceled", "ready")
 
 
@@ -99,7 +100,7 @@ def changed(before: dict[bytes, tuple[Any, bool]], after: dict[bytes, tuple[Any,
             continue
         if isinstance(old, dict) and isinstance(new, dict):
             names = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
-            new = {name.decode(): new[name].decode() if name in new else None for name in names}
+            new = {name.decode(): new[name].decode(errors="replace") if name in new else None for name in names}
         found[key.decode()] = new
     return found
 
@@ -144,9 +145,9 @@ class Books:
                 looks.get(key)
 
     async def job(self, job_id: str) -> dict[str, str]:
-        """The hash of a job, without its call."""
+        """The hash of a job, without what is no text."""
         fields = await self.connection.hgetall(f"rq:job:{job_id}")
-        return {name.decode(): value.decode() for name, value in fields.items() if name != b"data"}
+        return {name.decode(): value.decode() for name, value in fields.items() if name not in _BYTES}
 
     async def status(self, job_id: str) -> str | None:
         value = await self.connection.hget(f"rq:job:{job_id}", "status")
@@ -304,8 +305,7 @@ class Desk:
     async def end_apart(self, script: str, run: Run, ttl: int = 500) -> str:
         """End a run with `finish` or `fail` and go no further, as who dies then; the part that was set apart."""
         args: list[Value] = ["w", run.queue, run.job_id, run.token, b"", ttl]
-        if script == "fail":
-            args += ["", 0.5, "1"]
+        args += ["", 0.5, "1"] if script == "fail" else [b""]
         word, _, part = (await self.store.run(script, [self.store.keys.job(run.job_id)], *args)).decode().partition(" ")
         assert word == {"finish": "ok", "fail": "failed"}[script]
         return str(part)

@@ -43,6 +43,16 @@ async def test_only_saved(store: ClockedStore, desk: Desk, books: Books) -> None
     assert 499 <= await books.ttl("rq:job:a") <= 500
 
 
+@pytest.mark.parametrize(("status", "kept"), [("finished", 300), ("failed", 300), ("stopped", 300), ("queued", 500)])
+async def test_what_had_ended_keeps_its_time(
+    store: ClockedStore, desk: Desk, books: Books, status: str, kept: int
+) -> None:
+    await desk.put("a", status)
+    await books.connection.expire("rq:job:a", 300)
+    await jobs.cancel(store, "a", 500)
+    assert kept - 1 <= await books.ttl("rq:job:a") <= kept
+
+
 class TestRunning:
     @pytest.mark.parametrize("begun", [True, False])
     async def test_the_run_is_over(self, store: ClockedStore, desk: Desk, books: Books, begun: bool) -> None:

@@ -407,13 +407,22 @@ class TestElsewhere:
         before = await books.job("a"), await books.places("a")
         await finish(store, desk)
         assert (await books.job("a"), await books.places("a")) == before
-        assert await books.members("rq:job:p:dependents") == set()
+        assert await books.members("rq:job:p:dependents") == ({"a"} if status == "canceled" else set())
 
     async def test_canceled(self, store: ClockedStore, desk: Desk, books: Books) -> None:
         await desk.place("a", parents=["p"])
         await jobs.cancel(store, "a", 500)
         await finish(store, desk)
         assert await books.places("a") == ["rq:canceled:default"]
+        # It is still named, as in RQ, as long as the parent is kept.
+        assert await books.members("rq:job:p:dependents") == {"a"}
+        assert 0 < await books.ttl("rq:job:p:dependents") <= await books.ttl("rq:job:p")
+
+    async def test_canceled_and_the_parent_is_not_kept(self, store: ClockedStore, desk: Desk, books: Books) -> None:
+        await desk.place("a", parents=["p"])
+        await jobs.cancel(store, "a", 500)
+        await finish_unkept(store, desk)
+        assert not await books.connection.exists("rq:job:p:dependents")
 
     async def test_runs(self, store: ClockedStore, desk: Desk, books: Books) -> None:
         await desk.place("a", parents=["p"])

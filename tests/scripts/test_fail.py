@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import pytest
 
+from aiorq import Job
 from aiorq.errors import StoreError
-from aiorq.store import jobs, runs
+from aiorq.store import jobs, registries, runs
 from aiorq.store.runs import Failed, Run
 from tests.scripts.conftest import NOON, Books, ClockedStore, Desk
 
@@ -62,8 +65,29 @@ class TestTtl:
     async def test_no_time_at_all(self, store: ClockedStore, books: Books, run: Run) -> None:
         assert await runs.fail(store, "w", run, b"", 0) is Failed.FOR_GOOD
         ended = f"rq:aiorq:ended:{run.token}"
-        assert {key.decode() for key in await books.dump()} == {"rq:queues", "rq:worker:w", "rq:aiorq:gone:a", ended}
+        left = {"rq:queues", "rq:worker:w", "rq:aiorq:gone:a", ended}
+        assert {key.decode() for key in await books.dump()} == {*left, "rq:failed:default"}
         assert 0 < await books.ttl(ended) <= 60
+        # An entry without any time left, as RQ's.
+        assert await books.registry("failed") == {"a": int(NOON + 1.25)}
+        assert await registries.count(store, "rq:failed:default", shown="live") == 0
+        assert await registries.clean(store, "rq:failed:default", "expired") == 1
+        assert {key.decode() for key in await books.dump()} == left
+
+
+@pytest.mark.parametrize("worker", ["", "w"])
+async def test_rq_does_not_note_when_a_job_failed_that_its_enqueuer_ran(
+    store: ClockedStore, desk: Desk, books: Books, worker: str
+) -> None:
+    await desk.place("a", wishes={"run_token": "0" * 32, "lease": 60.0})
+    await store.set_clock(NOON + 1.25)
+    assert await runs.fail(store, worker, Run("default", "a", "0" * 32), b"dHJhY2U=", 500) is Failed.FOR_GOOD
+    fields = await books.job("a")
+    assert (fields["ended_at"], fields.get("aiorq_ended_at")) == (("", STAMP) if worker == "" else (STAMP, None))
+    job = await Job.fetch("a", store.connection)
+    assert job.ended_at == datetime.fromisoformat(STAMP)
+    await job.requeue()
+    assert (await Job.fetch("a", store.connection)).ended_at is None
 
 
 class TestUnlisted:

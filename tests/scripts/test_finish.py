@@ -95,6 +95,22 @@ class TestRepeats:
         assert [result["return_value"] for result in await books.results("a")] == ["dmFsdWU="]
         assert await books.ttl("rq:job:a") == -1
 
+    @pytest.mark.parametrize("times", [1, 0])
+    async def test_the_result_is_in_the_hash_too(self, store: ClockedStore, books: Books, run: Run, times: int) -> None:
+        """As RQ leaves it there; not with the last run."""
+        await books.connection.hset("rq:job:a", mapping={"repeats_left": times, "result": b"of before"})
+        assert await runs.finish(store, "w", run, b"dmFsdWU=", 500, repeats=True)
+        assert await books.connection.hget("rq:job:a", "result") == (b"value" if times else b"of before")
+
+    @pytest.mark.parametrize(("ttl", "kept"), [(900, 500), (100, 100)])
+    async def test_results_go_with_the_job_at_the_latest(
+        self, store: ClockedStore, desk: Desk, books: Books, ttl: int, kept: int
+    ) -> None:
+        run = await desk.start("r", ttl=ttl, repeats_left=1, repeat_intervals=[50])
+        assert await runs.finish(store, "w", run, b"dmFsdWU=", 500)
+        assert kept - 1 <= await books.ttl("rq:results:r") <= kept
+        assert ttl - 1 <= await books.ttl("rq:job:r") <= ttl
+
     async def test_later(self, store: ClockedStore, desk: Desk, books: Books, run: Run) -> None:
         await books.connection.hset("rq:job:a", mapping={"repeats_left": 2, "repeat_intervals": "[30]"})
         assert await runs.finish(store, "w", run, b"", 500)

@@ -124,7 +124,7 @@ def test_no_such_script() -> None:
 
 def test_new_work_is_refused_at_the_memory_limit_and_all_else_goes_on() -> None:
     refused = {name for name in names() if not source_of(name).startswith("#!lua flags=allow-oom\n")}
-    assert refused == {"enqueue", "requeue", "save", "cron_set", "cron_tick", "cron_run"}
+    assert refused == {"enqueue", "requeue", "save", "list_failed", "cron_set", "cron_tick", "cron_run"}
 
 
 def test_keys_are_named_in_one_piece_only() -> None:

@@ -55,6 +55,22 @@ async def test_retry_that_is_for_the_front(
     assert await books.queue() == order
 
 
+@pytest.mark.parametrize(
+    ("fields", "timeout"),
+    [
+        ({"timeout": 90}, "90"),
+        ({"timeout": 90, "aiorq_timeout": 400}, "90"),
+        ({"aiorq_timeout": 400}, "400"),
+        ({}, "180"),
+    ],
+)
+async def test_has_a_timeout_then(desk: Desk, books: Books, kind: str, fields: dict[str, int], timeout: str) -> None:
+    await books.connection.hdel("rq:job:a", "timeout")
+    await books.connection.hset("rq:job:a", mapping={"description": "a", **fields})
+    assert await desk.promote("a", kind) == "queued"
+    assert (await books.job("a"))["timeout"] == timeout
+
+
 async def test_time_to_wait_counts_from_now(desk: Desk, books: Books, kind: str) -> None:
     await books.connection.hset("rq:job:a", "ttl", 100)
     await books.connection.expire("rq:job:a", 1000)

@@ -96,7 +96,10 @@ class TestFailed:
     async def test_not_kept(self, desk: Desk, books: Books, run: Run) -> None:
         await books.connection.hset("rq:job:a", "failure_ttl", 0)
         assert await desk.reap(run) == "failed"
-        assert {key.decode() for key in await books.dump()} == {"rq:queues", "rq:worker:w", "rq:aiorq:gone:a"}
+        assert {key.decode() for key in await books.dump()} == {
+            *("rq:queues", "rq:worker:w", "rq:aiorq:gone:a"),
+            "rq:failed:default",
+        }
 
     async def test_execution_that_expired(self, desk: Desk, books: Books, run: Run) -> None:
         await books.connection.delete("rq:executions:a", f"rq:execution:a:{run.token}")

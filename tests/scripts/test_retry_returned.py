@@ -67,6 +67,20 @@ class TestAtOnce:
         ]
         assert YEAR - 1 <= await books.ttl("rq:results:a") <= YEAR
 
+    async def test_the_request_is_kept(self, store: ClockedStore, desk: Desk, books: Books) -> None:
+        """Where it is RQ's own, as RQ keeps it: with the results, also the last one, and in the hash."""
+        run = await begun(store, desk)
+        for place, value in ((Failed.QUEUED, b"Zmlyc3Q="), (Failed.FOR_GOOD, b"bGFzdA==")):
+            became = await runs.retry(
+                store, "w", run, most=1, intervals=[0], at_front=False, failure_ttl=500, value=value
+            )
+            assert became is place
+            if place is Failed.QUEUED:
+                run = await desk.take("a")
+        kinds = [(result["type"], result["return_value"]) for result in await books.results("a")]
+        assert kinds == [("5", "bGFzdA=="), ("4", "Zmlyc3Q=")]
+        assert await books.connection.hget("rq:job:a", "result") == b"first"
+
     @pytest.mark.parametrize(("front", "order"), [(True, ["a", "b"]), (False, ["b", "a"])])
     async def test_at_the_front(
         self, store: ClockedStore, desk: Desk, books: Books, front: bool, order: list[str]
@@ -162,7 +176,8 @@ class TestOftenEnough:
         run = await begun(store, desk, number_of_retries=3)
         assert await retry(store, run, ttl=0) is Failed.FOR_GOOD
         ended = f"rq:aiorq:ended:{run.token}"
-        assert {key.decode() for key in await books.dump()} == {"rq:queues", "rq:worker:w", "rq:aiorq:gone:a", ended}
+        left = {"rq:queues", "rq:worker:w", "rq:aiorq:gone:a", "rq:failed:default", ended}
+        assert {key.decode() for key in await books.dump()} == left
 
     async def test_has_nothing_to_do_with_retries_after_failures(
         self, store: ClockedStore, desk: Desk, books: Books

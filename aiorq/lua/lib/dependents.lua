@@ -46,14 +46,14 @@ end
 
 -- Give a job its next place that is deferred and waits for nothing any more but `ended`, which has ended so: 'finished';
 -- 'failed'; 'stopped' (or canceled); 'gone' where it is not there any more; or 'passed' where it does not count any more what
--- becomes of it. Returns 'enqueued' and the queue; 'waits' when it goes on waiting; or 'elsewhere': it is not deferred, or
--- gone, or does not wait for `ended` any more, whatever becomes of that.
+-- becomes of it. Returns 'enqueued' and the queue; 'waits' when it goes on waiting; 'canceled' when it was; or 'elsewhere':
+-- it is not deferred, or gone, or does not wait for `ended` any more, whatever becomes of that.
 local function enqueue_dependent(prefix, id, ended, how, moment)
   local key = job_key(prefix, id)
   local fields = redis.pcall('HMGET', key, 'status', 'origin', 'allow_dependency_failures', 'enqueue_at_front',
     'aiorq_at_front', 'aiorq_at', 'rate_limit_key', 'rate_limit_concurrency', 'ttl', 'aiorq_barred')
   local status, queue, allow, front, first, at, limit, concurrency, ttl, barred = unpack(fields.err and {} or fields)
-  if status ~= 'deferred' or not queue then return 'elsewhere' end
+  if status ~= 'deferred' or not queue then return status == 'canceled' and status or 'elsewhere' end
   allow = allow == '1'
   if how == 'stopped' or (how == 'failed' and not allow) then
     -- Another job of its id may have waited for it.
@@ -84,6 +84,11 @@ local function enqueue_dependent(prefix, id, ended, how, moment)
   return 'enqueued', queue
 end
 
+-- Whether a job is named among those that wait for `ended` once that has ended so: RQ leaves canceled ones there.
+local function stays_named(became, how)
+  return became == 'waits' or (became == 'canceled' and (how == 'finished' or how == 'failed'))
+end
+
 -- Look at the jobs that wait for one that has ended (`how`: see above). Where they are many they are set apart, to be
 -- looked at some at a time (see enqueue_dependents.lua). Returns queue and id of each job that was enqueued, in turn; and the
 -- part that was set apart, or nil.
@@ -106,7 +111,7 @@ local function end_parent(prefix, id, how, moment)
   end
   for _, child in ipairs(redis.call('SMEMBERS', set)) do
     local became, queue = enqueue_dependent(prefix, child, id, how, moment)
-    if became ~= 'waits' and how ~= 'stopped' then redis.call('SREM', set, child) end
+    if how ~= 'stopped' and not stays_named(became, how) then redis.call('SREM', set, child) end
     if became == 'enqueued' then
       enqueued[#enqueued + 1] = queue
       enqueued[#enqueued + 1] = child

@@ -1,15 +1,15 @@
 -- A run that ends without a result and is not tried again, and what a job keeps of it.
 
--- Move a job whose run has ended to the failed ones, or delete it where failures are kept for 0 seconds. Its entry in
--- the registry comes first: that key may be of another type, and then nothing is half done.
+-- Move a job whose run has ended to the failed ones. Its entry in the registry comes first: that key may be of another
+-- type, and then nothing is half done. Where failures are kept for 0 seconds the time of the entry is over at once: nobody
+-- is shown it, and the next sweep takes it out (RQ).
 local function enter_failed(prefix, queue, id, moment, ttl)
-  if ttl ~= 0 then
-    redis.call('ZADD', registry_key(prefix, 'failed', queue), ttl > 0 and math.floor(moment) + ttl or -1, id)
-  end
+  redis.call('ZADD', registry_key(prefix, 'failed', queue), ttl >= 0 and math.floor(moment) + ttl or -1, id)
 end
 
--- Returns the part of the dependents that was set apart, or nil (see end_parent).
-local function leave_failed(prefix, worker, queue, id, token, status, kind, traceback, began, moment, ttl)
+-- `text` is the traceback, or, of a run that asked to be tried again (kind 5), what it returned. Returns the part of the
+-- dependents that was set apart, or nil (see end_parent).
+local function leave_failed(prefix, worker, queue, id, token, status, kind, text, began, moment, ttl)
   local key, stamp = job_key(prefix, id), iso(moment)
   local limit, repeats, attempts = unpack(redis.call('HMGET', key, 'rate_limit_key', 'repeat_intervals', 'aiorq_attempts'))
   redis.call('HSET', key, 'status', status, 'ended_at', stamp, 'last_heartbeat', stamp)
@@ -20,7 +20,7 @@ local function leave_failed(prefix, worker, queue, id, token, status, kind, trac
     delete_ended_job(prefix, id)
     return part
   end
-  record_result(prefix, worker, id, token, kind, 'exc_string', traceback, began, moment, ttl, attempts)
+  record_result(prefix, worker, id, token, kind, kind == 5 and 'return_value' or 'exc_string', text, began, moment, ttl, attempts)
   if ttl > 0 then expire_job(prefix, id, ttl) end
   return part
 end

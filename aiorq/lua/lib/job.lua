@@ -6,23 +6,26 @@ local function expire_job(prefix, id, seconds)
   redis.call('EXPIRE', attempts_key(prefix, id), seconds)
 end
 
--- Keep a job that ended, and what is left of its runs, for so many seconds from now, for ever when it is negative: the
--- time that it might have waited does not count any more, nor do its outcomes outlive it.
+-- The outcomes of a job have a time of their own, but go with it at the latest: they must not be taken for those of the
+-- next job of the same id.
+local function limit_results(prefix, id, seconds) redis.call('EXPIRE', results_key(prefix, id), seconds, 'LT') end
+
+-- Keep a job for so many seconds from now, for ever when it is negative: the time that it had before does not count any
+-- more.
 local function keep_job(prefix, id, seconds)
-  local keys = {job_key(prefix, id), dependents_key(prefix, id), dependencies_key(prefix, id), results_key(prefix, id),
-    attempts_key(prefix, id)}
+  local keys = {job_key(prefix, id), dependents_key(prefix, id), dependencies_key(prefix, id), attempts_key(prefix, id)}
   for _, key in ipairs(keys) do
     if seconds > 0 then redis.call('EXPIRE', key, seconds) else redis.call('PERSIST', key) end
   end
+  if seconds > 0 then limit_results(prefix, id, seconds) end
 end
 
--- Count the time that a job may wait, where it says so, from now. What it has of outcomes, as a job that repeats, goes
--- with it: it must not be taken for that of the next job of the same id.
+-- Count the time that a job may wait, where it says so, from now.
 local function keep_waiting(prefix, id, ttl)
   local seconds = tonumber(ttl or nil)
   if not (seconds and seconds >= 1 and seconds <= 2 ^ 53) then return end
   expire_job(prefix, id, math.floor(seconds))
-  redis.call('EXPIRE', results_key(prefix, id), math.floor(seconds))
+  limit_results(prefix, id, math.floor(seconds))
 end
 
 -- How many seconds a job is kept after a failure: what it says itself, where that can be understood, or `kept`.

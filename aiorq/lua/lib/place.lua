@@ -57,6 +57,14 @@ local function schedule_job(prefix, queue, id, at, moment)
   end
 end
 
+-- A job may be scheduled without a timeout, and has one when it comes to a queue (RQ): that of the queue on which it was
+-- put, or RQ's default.
+local function fill_timeout(key)
+  if redis.call('HEXISTS', key, 'timeout') == 0 then
+    redis.call('HSET', key, 'timeout', redis.call('HGET', key, 'aiorq_timeout') or 180)
+  end
+end
+
 -- Put a job that is nowhere at the place where it waits for its run; returns the status that it then has. `at` is when it
 -- may run at the earliest, `limit` the key of its rate limit, each nil where there is none. Where the place is a key of
 -- another type this raises, and nothing was changed.
@@ -67,6 +75,7 @@ local function place_job(prefix, queue, id, moment, front, at, limit, concurrenc
     redis.call('HSET', key, 'status', 'scheduled')
     return 'scheduled'
   end
+  fill_timeout(key)
   if limit then
     check_limit(prefix, limit)
     concurrency = math.max(1, tonumber(concurrency or nil) or 1)
