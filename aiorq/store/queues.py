@@ -103,7 +103,7 @@ class Pause:
 
 async def pause(store: Store, queue: str, reason: str) -> Pause:
     """Let no worker take jobs from a queue. One that is paused already stays so since then, with the new reason."""
-    return _pause(await store.run("pause", [store.keys.paused], queue, reason))
+    return read_pause(await store.run("pause", [store.keys.paused], queue, reason))
 
 
 async def resume(store: Store, queue: str) -> bool:
@@ -114,11 +114,11 @@ async def resume(store: Store, queue: str) -> bool:
 async def paused(store: Store, queue: str) -> Pause | None:
     """Why and since when a queue is paused; None when it is not."""
     raw = await store.transport.execute("HGET", store.keys.paused, queue)
-    return None if raw is None else _pause(raw)
+    return None if raw is None else read_pause(raw)
 
 
-def _pause(raw: bytes) -> Pause:
-    # Whatever stands there, the queue is paused.
+def read_pause(raw: bytes) -> Pause:
+    """Why and since when, from what is on record; whatever stands there, the queue is paused."""
     try:
         record = json.loads(raw)
         return Pause(str(record["reason"]), decode_date(str(record["since"])))

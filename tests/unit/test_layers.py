@@ -36,7 +36,7 @@ LAYERS = {
     },
     "execution": {"execution"},
     "worker": {"worker"},
-    "edges": {"server", "cli", "sync", "testing", "__main__", ""},
+    "edges": {"server", "inspection", "cli", "sync", "testing", "__main__", ""},
 }
 BELOW = {
     "values": {"values"},
