@@ -9,12 +9,16 @@ from typing import Annotated
 import typer
 
 from aiorq.cli.logs import LogFormat, configure
-from aiorq.cli.parameters import Concurrency, Path
+
+Path = Annotated[
+    list[str] | None,
+    typer.Option("--path", "-P", help="Folder to search for modules; may be given several times.", show_default="."),
+]
 
 
 def dev(
     queues: Annotated[list[str] | None, typer.Argument(help="Queues in strict order.", show_default="default")] = None,
-    concurrency: Concurrency = 2,
+    concurrency: Annotated[int, typer.Option(help="How many jobs run at a time.")] = 2,
     path: Path = None,
     folder: Annotated[
         str | None, typer.Option(help="Keep the data in this folder.", show_default="data ends with the command")

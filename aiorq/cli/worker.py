@@ -11,7 +11,8 @@ from typing import Annotated
 import typer
 
 from aiorq.cli.logs import LogFormat, configure
-from aiorq.cli.parameters import Concurrency, Path, Serializer, Url
+from aiorq.cli.parameters import Given
+from aiorq.cli.settings import make_client, serializer_of
 
 
 class OnLost(str, Enum):
@@ -22,22 +23,20 @@ class OnLost(str, Enum):
 
 
 def worker(
+    given: Given,
     queues: Annotated[
         list[str] | None,
         typer.Argument(
             help="Queues in strict order: a job of the first is always taken first.", show_default="default"
         ),
     ] = None,
-    url: Url = None,
     burst: Annotated[bool, typer.Option("--burst", "-b", help="End when the queues are empty.")] = False,
-    concurrency: Concurrency = 1,
+    concurrency: Annotated[int, typer.Option(help="How many jobs run at a time.")] = 1,
     name: Annotated[str | None, typer.Option("--name", "-n", help="Name of the worker.", show_default="random")] = None,
-    path: Path = None,
     preload: Annotated[
         list[str] | None,
         typer.Option(help="Module to import once, so that no job has to; may be given several times."),
     ] = None,
-    serializer: Serializer = "pickle",
     with_scheduler: Annotated[
         bool,
         typer.Option("--with-scheduler", "-s", help="Accepted as in RQ: every worker does what RQ's scheduler does."),
@@ -106,14 +105,15 @@ def worker(
     made = Worker(
         queues or ["default"],
         name,
-        connection=url,
+        connection=make_client(given),
         concurrency=concurrency,
         preload=preload or (),
-        path=[os.path.abspath(folder) for folder in path or ["."]],
+        path=[os.path.abspath(folder) for folder in given.folders],
         lease=lease,
         default_result_ttl=results_ttl,
         worker_ttl=worker_ttl,
-        serializer=serializer,
+        serializer=serializer_of(given),
+        prefix=given.prefix,
         on_lost=on_lost.value,
         stop_grace=stop_grace,
         shutdown_timeout=shutdown_timeout,
