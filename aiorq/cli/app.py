@@ -49,6 +49,21 @@ COMMANDS: Final = {
     "worker": Listed("aiorq.cli.worker:worker", "Take jobs from queues and run each in a process of its own.", RUN),
     "enqueue": Listed("aiorq.cli.enqueue:enqueue", "Put a call on a queue and print the id of its job.", RUN),
     "cron": Listed("aiorq.cli.cron:app", "Run a cron scheduler, or look after its entries.", RUN),
+    "info": Listed(
+        "aiorq.cli.info:info", "Show the queues with what they hold, and the workers with what they run.", LOOK
+    ),
+    "jobs": Listed("aiorq.cli.jobs:jobs", "List jobs by state and queue, a page at a time.", LOOK),
+    "job": Listed("aiorq.cli.job:app", "Look at a job, stop, cancel, requeue or delete it, wait for it.", LOOK),
+    "workers": Listed("aiorq.cli.info:workers", "Show the workers, with every job that they run.", LOOK),
+    "check": Listed("aiorq.cli.check:check", "Say by exit code whether all is as it should be.", LOOK),
+    "requeue": Listed("aiorq.cli.requeue:requeue", "Put failed jobs of a queue back on it.", OPERATE),
+    "empty": Listed("aiorq.cli.empty:empty", "Delete the jobs that wait in queues.", OPERATE),
+    "pause": Listed("aiorq.cli.pausing:pause", "Let no worker take jobs from some queues.", OPERATE),
+    "unpause": Listed("aiorq.cli.pausing:unpause", "Let workers take jobs from paused queues again.", OPERATE),
+    "suspend": Listed("aiorq.cli.pausing:suspend", "Let no worker take any job.", OPERATE),
+    "resume": Listed("aiorq.cli.pausing:resume", "Let suspended workers take jobs again.", OPERATE),
+    "drain": Listed("aiorq.cli.stop:drain", "Let workers finish what they run and end, and wait for it.", OPERATE),
+    "stop": Listed("aiorq.cli.stop:stop", "Tell workers to end.", OPERATE),
     "doctor": Listed("aiorq.cli.doctor:doctor", "Look for jobs that are lost or stuck, and put them right.", OPERATE),
 }
 _NEXT: Final = """\

@@ -87,9 +87,12 @@ def note(text: str) -> None:
         print(printable(text), file=sys.stderr)
 
 
-def print_json(value: Any) -> None:
-    """Print JSON: in ASCII, so that nothing in it reaches the terminal as a command; moments in ISO 8601."""
-    print(json.dumps(value, indent=2, default=_as_json))
+def print_json(value: Any, *, in_a_line: bool = False) -> None:
+    """Print JSON: in ASCII, so that nothing in it reaches the terminal as a command; moments in ISO 8601.
+
+    In a line, it is one of several, and whoever reads them gets it at once.
+    """
+    print(json.dumps(value, indent=None if in_a_line else 2, default=_as_json), flush=in_a_line)
 
 
 def table(columns: Sequence[Column | str], rows: Sequence[Sequence[object]], *, title: str = "") -> None:

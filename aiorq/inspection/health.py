@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from aiorq.inspection.overview import Overview
+from aiorq.inspection.overview import Overview, WorkerView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,6 +14,11 @@ class Bounds:
 
     workers: int | None = None
     """So many alive, at least, on each of the queues that are asked about; of all workers where none is."""
+    named: Sequence[str] = ()
+    """The workers of these names are alive."""
+    heartbeat: float | None = None
+    """Seconds without a heartbeat after which a worker does not count. Those of RQ's, which beat their heart every few
+    minutes while they are idle, count until their entry expires."""
     max_age: float | None = None
     """Seconds that no job has waited for at the front of its queue."""
     max_queued: int | None = None
@@ -27,9 +32,9 @@ class Verdict:
     """The answer to one question."""
 
     check: str
-    """`server`, `workers`, `age`, `queued` or `failed`."""
-    queue: str | None
-    """None for all together."""
+    """`server`, `workers`, `worker`, `keys`, `age`, `queued` or `failed`."""
+    subject: str | None
+    """The queue, or the worker; None for all together."""
     ok: bool
     value: float | None
     """What was found; None where there is nothing, as of the age of the oldest job of an empty queue."""
@@ -46,13 +51,17 @@ def judge(overview: Overview, bounds: Bounds, asked: Sequence[str] = ()) -> list
         asked: the queues that somebody named; none where all are looked at.
     """
     found = [Verdict("server", None, True, None, None, f"{overview.server} answers")]
+    alive = [worker for worker in overview.workers if _is_alive(overview, worker, bounds)]
+    for name in bounds.named:
+        ok = any(worker.name == name for worker in alive)
+        found.append(Verdict("worker", name, ok, None, None, f"worker {name} is {'alive' if ok else 'not alive'}"))
     if bounds.workers is not None:
         named: list[str | None] = [*dict.fromkeys(asked)]
-        for name in named or [None]:
-            number = len(overview.workers if name is None else overview.workers_of(name))
-            where = "" if name is None else f" on {name}"
-            text = f"{_number(number, 'worker')} alive{where}"
-            found.append(_verdict("workers", name, number >= bounds.workers, number, bounds.workers, text, "at least"))
+        for queue_name in named or [None]:
+            number = sum(queue_name is None or queue_name in worker.queues for worker in alive)
+            text = f"{_number(number, 'worker')} alive" + (f" on {queue_name}" if queue_name else "")
+            ok = number >= bounds.workers
+            found.append(_verdict("workers", queue_name, ok, number, bounds.workers, text, "at least"))
     for queue in overview.queues:
         if queue.problem is not None:
             found.append(Verdict("keys", queue.name, False, None, None, f"queue {queue.name}: {queue.problem}"))
@@ -71,10 +80,16 @@ def judge(overview: Overview, bounds: Bounds, asked: Sequence[str] = ()) -> list
     return found
 
 
+def _is_alive(overview: Overview, worker: WorkerView, bounds: Bounds) -> bool:
+    if bounds.heartbeat is None or worker.kind != "aiorq" or worker.last_heartbeat is None:
+        return True
+    return (overview.moment - worker.last_heartbeat).total_seconds() <= bounds.heartbeat
+
+
 def _verdict(
-    check: str, queue: str | None, ok: bool, value: float | None, bound: float, text: str, word: str = "at most"
+    check: str, subject: str | None, ok: bool, value: float | None, bound: float, text: str, word: str = "at most"
 ) -> Verdict:
-    return Verdict(check, queue, ok, value, bound, text if ok else f"{text}, should be {word} {bound:g}")
+    return Verdict(check, subject, ok, value, bound, text if ok else f"{text}, should be {word} {bound:g}")
 
 
 def _number(number: int, noun: str) -> str:

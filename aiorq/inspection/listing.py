@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
 from redis.asyncio import Redis
@@ -70,6 +71,8 @@ class Search:
 class Listing:
     """A page of jobs."""
 
+    moment: datetime
+    """When it was read, by the server's clock."""
     total: int
     """How many entries there are, whether they are what is searched for or not."""
     offset: int
@@ -118,6 +121,7 @@ async def list_jobs(connection: Redis | str | None, search: Search, *, prefix: s
     places = await _places(store, search)
     sizes = await asyncio.gather(*(_size(store, place) for place in places))
     total = sum(sizes)
+    moment = datetime.fromtimestamp(await registries.server_time(store), UTC)
     found: list[JobSummary] = []
     at = search.offset
     end = min(total, at + search.most) if search.is_filter else min(total, at + search.limit)
@@ -134,7 +138,7 @@ async def list_jobs(connection: Redis | str | None, search: Search, *, prefix: s
                 break
         at += step
     at = min(at, total)
-    return Listing(total, search.offset, max(0, at - search.offset), at if at < total else None, found)
+    return Listing(moment, total, search.offset, max(0, at - search.offset), at if at < total else None, found)
 
 
 def _check(search: Search) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -55,10 +56,11 @@ def remove_into(store: Store, pipeline: Pipeline, queue: str, job_id: str) -> No
     commands.lrem(store.keys.queue(queue), 1, job_id)
 
 
-async def empty(store: Store, queue: str) -> int:
+async def empty(store: Store, queue: str, progress: Callable[[int], None] | None = None) -> int:
     """Delete the jobs that wait, 500 in each atomic step; returns how many entries there were.
 
     What comes to the queue meanwhile is spared: among it are jobs that had waited for those, or for their rate limit.
+    `progress` is told after each step how many entries it took.
     """
     waiting, emptied = await count(store, queue), 0
     while emptied < waiting:
@@ -66,6 +68,8 @@ async def empty(store: Store, queue: str) -> int:
         if not taken:
             break
         emptied += taken
+        if progress is not None:
+            progress(taken)
     return emptied
 
 
