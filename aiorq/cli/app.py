@@ -47,6 +47,11 @@ COMMANDS: Final = {
     "demo": Listed("aiorq.cli.demo:demo", "Count the names in Python's standard library, a job for each file.", RUN),
     "dev": Listed("aiorq.cli.dev:dev", "Start a server of your own and a worker; both stay up until Ctrl-C.", RUN),
     "worker": Listed("aiorq.cli.worker:worker", "Take jobs from queues and run each in a process of its own.", RUN),
+    "worker-pool": Listed(
+        "aiorq.cli.worker:worker_pool",
+        "Run several workers below one process, which starts those that end anew and passes signals on.",
+        RUN,
+    ),
     "enqueue": Listed("aiorq.cli.enqueue:enqueue", "Put a call on a queue and print the id of its job.", RUN),
     "cron": Listed("aiorq.cli.cron:app", "Run a cron scheduler, or look after its entries.", RUN),
     "info": Listed(

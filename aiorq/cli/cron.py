@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from collections.abc import Awaitable, Callable
@@ -12,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 import typer
 from typer.core import TyperGroup
 
-from aiorq.cli.logs import LogFormat, configure
+from aiorq.cli.logs import configure
 from aiorq.cli.mistakes import printable
 from aiorq.cli.output import moment, number_of, print_json
 from aiorq.cli.output import run as run_in_loop
-from aiorq.cli.parameters import AsJson, Given
+from aiorq.cli.parameters import AsJson, Given, Logging
 from aiorq.cli.settings import client_of, make_client, serializer_of
 from aiorq.cli.spread import Commands
 
@@ -71,13 +70,10 @@ def start(
         ),
     ],
     given: Given,
-    level: Annotated[
-        str, typer.Option("--logging-level", "-l", help="Log from this level on: DEBUG, INFO, WARNING, ERROR.")
-    ] = "INFO",
+    logging: Logging,
     name: Annotated[
         str, typer.Option("--name", "-n", help="Name of the scheduler.", show_default="host:pid:random")
     ] = "",
-    log_format: Annotated[LogFormat, typer.Option(help="How log lines look.")] = LogFormat.TEXT,
 ) -> None:
     """Put the entries of CONFIG into Redis and enqueue the jobs of all entries when their times come.
 
@@ -85,11 +81,8 @@ def start(
     """
     from aiorq.cron import CronScheduler
 
-    known = logging.getLevelNamesMapping()
-    if level.upper() not in known:
-        raise ValueError(f"{level!r} is no level of the log; use one of DEBUG, INFO, WARNING, ERROR")
+    configure(logging, given)
     client = make_client(given)  # what is wrong with the URL is said before modules are imported
-    configure(log_format, known[level.upper()])
     sys.path[:0] = [os.path.abspath(folder) for folder in given.folders]
     scheduler = CronScheduler(client, name=name, prefix=given.prefix)
     for each in modules:

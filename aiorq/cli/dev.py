@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from typing import Annotated
 
 import typer
 
-from aiorq.cli.logs import LogFormat, configure
+from aiorq.cli.logs import configure
+from aiorq.cli.parameters import Logging
 
 Path = Annotated[
     list[str] | None,
@@ -17,6 +17,7 @@ Path = Annotated[
 
 
 def dev(
+    logging: Logging,
     queues: Annotated[list[str] | None, typer.Argument(help="Queues in strict order.", show_default="default")] = None,
     concurrency: Annotated[int, typer.Option(help="How many jobs run at a time.")] = 2,
     path: Path = None,
@@ -31,7 +32,7 @@ def dev(
     from aiorq.server import EmbeddedServer
     from aiorq.worker import Worker
 
-    configure(LogFormat.TEXT, logging.INFO)
+    configure(logging)
     with EmbeddedServer(folder=folder, append_only=folder is not None) as server:
         typer.echo(f"export AIORQ_REDIS_URL={server.url}")
         typer.echo("Enqueue from another terminal with that line first, for example: aiorq enqueue math.factorial %20")

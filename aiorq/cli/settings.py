@@ -107,6 +107,12 @@ def class_of(path: str | None, given: Given, what: str, default: Any) -> Any:
     return found
 
 
+def own_class(path: str | None) -> str | None:
+    """The dotted path of a class, RQ's own being ours; None for the usual one."""
+    path = None if path is None else _OURS.get(path, path)
+    return None if path in ("aiorq.Job", "aiorq.Queue") else path
+
+
 def serializer_of(given: Given) -> str:
     """The name or the dotted path of the serializer, RQ's own being ours."""
     add_to_path(given.folders)

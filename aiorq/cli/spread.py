@@ -75,7 +75,8 @@ def spread(function: Function) -> Function:
             settings[parameter.name] = setting
             parameter = parameter.replace(annotation=_with_variables(parameter.annotation, setting))
         parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
-    for group in groups.values():
+    # In the help, where Redis is comes last: it is the same for all commands.
+    for group in sorted(groups.values(), key=_has_config):
         defaults = {field.name: field.default for field in fields(group)}
         for name, annotation, setting in _options_of(group):
             settings[name] = setting
@@ -90,7 +91,7 @@ def spread(function: Function) -> Function:
         context: typer.Context = values.pop(_CONTEXT)
         for name, group in groups.items():
             mine = {option: values.pop(option) for option, _, _ in _options_of(group)}
-            if "settings" in group.__dataclass_fields__:  # type: ignore[attr-defined]
+            if _has_config(group):
                 mine["settings"] = context.meta.get(_CONFIG)
             values[name] = group(**mine)
         return function(**values)
@@ -160,6 +161,11 @@ def _unwrapped(docstring: str) -> str:
 def _config(given: Mapping[str, Any], setting: Setting) -> Config | None:
     named = given.get("config") or next(filter(None, map(os.environ.get, setting.variables)), None)
     return read_config(named, given.get("path") or ["."]) if named else None
+
+
+def _has_config(group: Any) -> bool:
+    """Whether a group is the one that is given what the config file says."""
+    return any(field.name == "settings" for field in fields(group))
 
 
 def _options_of(group: type) -> Iterator[tuple[str, Any, Setting]]:

@@ -62,6 +62,7 @@ from aiorq.worker.outcomes import KILLED_AT_STOP
 from aiorq.worker.reap import look_after
 from aiorq.worker.run import Runner
 from aiorq.worker.schedule import Schedule
+from aiorq.worker.service import ServiceManager, keep_informed
 from aiorq.worker.state import State, Stop, log
 
 Hook = Callable[..., Any] | str
@@ -281,6 +282,8 @@ class Worker:
     ) -> bool:
         """Work until told to stop, in an event loop of its own: the way for scripts. SIGINT, SIGTERM and SIGHUP end it.
 
+        The service manager that the environment names, systemd's way, is told how the worker does; see `service`.
+
         Must be called from the main thread, outside of any event loop. Where nothing speaks against it this process is
         forked first, so that jobs find every module imported that was imported here.
 
@@ -302,6 +305,7 @@ class Worker:
         as_strategy(dequeue_strategy)
         if logging_level is not None:
             set_up_logging(logging_level, date_format, log_format)
+        manager = ServiceManager.take()  # before anything is forked that has no part in it
         zygote = fork_zygote() if fork and self._forks else None
 
         async def main() -> bool:
@@ -314,11 +318,15 @@ class Worker:
                     dequeue_strategy=dequeue_strategy,
                     with_scheduler=with_scheduler,
                     _zygote=zygote,
+                    _manager=manager,
                 )
             finally:  # no connection outlives the event loop
                 await store_of(self._connection, self._prefix).connection.aclose()
 
-        return self._run_in_loop(main)
+        try:
+            return self._run_in_loop(main)
+        finally:
+            manager.give_back()
 
     async def work(
         self,
@@ -333,6 +341,7 @@ class Worker:
         *,
         handle_signals: bool = False,
         _zygote: Zygote | None = None,
+        _manager: ServiceManager | None = None,
     ) -> bool:
         """Work until told to stop, in the running event loop.
 
@@ -395,6 +404,7 @@ class Worker:
                         strategy=strategy,
                     ),
                     shows=not burst,
+                    manager=_manager,
                 )
             finally:
                 with anyio.CancelScope(shield=True):
@@ -431,7 +441,13 @@ class Worker:
         return Settings(context, list(self.options.path), list(self.options.preload))
 
     async def _supervise(
-        self, state: State, executor: Executor, take_jobs: Callable[..., Awaitable[None]], *, shows: bool
+        self,
+        state: State,
+        executor: Executor,
+        take_jobs: Callable[..., Awaitable[None]],
+        *,
+        shows: bool,
+        manager: ServiceManager | None,
     ) -> None:
         if not await self._start(state, executor):
             return
@@ -453,6 +469,8 @@ class Worker:
                     "cron": look_after_entries(state),
                     "executor": self._end_if_broken(state, executor),
                 }
+                if manager is not None:
+                    duties["service"] = keep_informed(state, manager, lambda: self.restart_requested)
                 tasks = [group.create_task(duty, name=f"aiorq {name}") for name, duty in duties.items()]
                 await take_jobs(state, runner, schedule=schedule)
                 if state.running:

@@ -14,7 +14,7 @@ ROOT = Path(aiorq.__file__).parent
 LAYERS = {
     "values": {
         *("errors", "status", "keys", "seconds", "options", "serializers", "call", "record", "current"),
-        *("retry", "callback", "dependency", "rate_limit", "webhook", "outcome", "ending", "crontab"),
+        *("retry", "callback", "dependency", "rate_limit", "webhook", "outcome", "ending", "crontab", "process_title"),
     },
     "redis": {"scripts", "store"},
     "handles": {
