@@ -1,8 +1,9 @@
 """Tables that fit: columns apart by two spaces, of which those that matter least go when a terminal is narrow.
 
 A column that may shrink gives way first, with an ellipsis at the end of its cells; then whole columns are left out, the
-least important ones first; the first column always stays, and keeps a third of the width if it needs it. Notes are a last column where there is room, and otherwise
-stand below their rows over the whole width. Without a width, as in a pipe, nothing is cut and nothing left out.
+least important ones first. The first column always stays, and keeps a third of the width if it needs it. Notes are a
+last column where there is room, and otherwise stand below their rows over the whole width. Without a width, as in a
+pipe, nothing is cut and nothing left out.
 """
 
 from __future__ import annotations
@@ -163,9 +164,11 @@ def bar(value: int, most: int, width: int, *, ascii_only: bool = False) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """A duration in few characters: `0.8s`, `45s`, `3m20s`, `2h05m`, `4d03h`; `-` for none."""
+    """A duration in few characters: `12ms`, `0.8s`, `45s`, `3m20s`, `2h05m`, `4d03h`; `-` for none."""
     if seconds is None:
         return "-"
+    if seconds < 0.1:
+        return f"{1000 * seconds:.0f}ms"
     if seconds < 10:
         return f"{seconds:.1f}s"
     whole = int(seconds)

@@ -15,7 +15,10 @@ from aiorq.cli.output import number_of
 if TYPE_CHECKING:
     from aiorq.inspection.overview import Overview, QueueView, Rates, WorkerView
 
-_BAR: Final = 20
+_BARS: Final = ((120, 20), (100, 12), (0, 8))
+"""Columns of a terminal from which on bars are so long."""
+_SCALE: Final = 20
+"""Jobs of a bar in its full length, unless a queue has more (RQ)."""
 _STATES: Final = {"busy": "red", "idle": "green", "suspended": "yellow"}  # RQ's colours
 
 
@@ -66,10 +69,11 @@ class View:
             summary += f", {failed} failed"
         if not seen.queues:
             return [self._line("There are no queues: the first job that is enqueued makes one.")]
-        most = max(queue.counts["queued"] for queue in seen.queues)
+        most = max(_SCALE, *(queue.counts["queued"] for queue in seen.queues))
+        longest = next(length for columns, length in _BARS if (self._width or 0) >= columns)
         grid = Grid(
             Column("Queue", least=8),
-            Column("", keep=3),
+            Column("", keep=5),
             Column("Waiting", right=True, keep=9),
             *([Column("per s", right=True, keep=5)] if self._rates else []),
             Column("Oldest", right=True, keep=6),
@@ -83,8 +87,8 @@ class View:
         )
         for queue in seen.queues:
             counts = queue.counts
-            rate = [] if self._rates is None else [f"{self._rates.queued.get(queue.name, 0.0):+.1f}"]
-            drawn = bar(counts["queued"], max(most, _BAR), _BAR, ascii_only=self._ascii_only)
+            rate = [] if self._rates is None else [_growth(self._rates.queued.get(queue.name, 0.0))]
+            drawn = bar(counts["queued"], most, longest, ascii_only=self._ascii_only)
             grid.add(
                 Text(printable(queue.name), style="yellow" if queue.paused else ""),
                 Text("" if self._width is None else drawn, style="green"),
@@ -222,6 +226,10 @@ def raw_lines(seen: Overview, *, queues: bool, workers: bool, by_queue: bool) ->
                 f"jobs: {worker.successful_job_count} finished, {worker.failed_job_count} failed"
             )
     return lines
+
+
+def _growth(rate: float) -> str:
+    return f"{rate:+.1f}" if abs(rate) >= 0.05 else "0"
 
 
 def _note_of(queue: QueueView) -> Text | None:

@@ -46,7 +46,7 @@ class Search:
     queues: Sequence[str] = ()
     """None for all."""
     states: Sequence[str] = ()
-    """Words of `STATES`; none for all. Stopped jobs are among the failed ones, and can be searched for alone."""
+    """Words of `STATES`, in the order in which to list them; none for all. Stopped jobs are among the failed ones, and can be searched for alone."""
     function: str | None = None
     """A part of the names of functions, large or small letters alike."""
     error: str | None = None
@@ -157,9 +157,7 @@ async def _places(store: Store, search: Search) -> list[_Place]:
     names = [check_queue_name(name) for name in dict.fromkeys(search.queues)] or await queues.names(store)
     keys = store.keys
     found = []
-    for state in STATES:
-        if search.states and state not in search.states:
-            continue
+    for state in dict.fromkeys(search.states or STATES):
         newest = state in _ENDED if search.newest is None else search.newest
         if state == "queued":
             found += [_Place(keys.queue(name), state, newest, is_list=True) for name in names]
