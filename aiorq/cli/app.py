@@ -24,9 +24,24 @@ from aiorq.cli.mistakes import (
     tell,
     tell_usage,
 )
-from aiorq.errors import AiorqError, ConnectionLostError, CronConfigError, NoSuchCronJobError, StoreError
+from aiorq.errors import (
+    AiorqError,
+    ConnectionLostError,
+    CronConfigError,
+    NoSuchCronJobError,
+    SerializationError,
+    StoreError,
+)
 
-_GIVEN: Final = (ValueError, TypeError, ConnectionLostError, StoreError, CronConfigError, NoSuchCronJobError)
+_GIVEN: Final = (
+    ValueError,
+    TypeError,
+    ConnectionLostError,
+    StoreError,
+    SerializationError,
+    CronConfigError,
+    NoSuchCronJobError,
+)
 """Errors of what was given: options, names, and a server that is not there or lets nobody in."""
 RUN: Final = "Run jobs"
 LOOK: Final = "Look"
@@ -77,8 +92,9 @@ aiorq {version}: job queues in Redis, a process for each job.
   aiorq demo     see it work; it brings a server of its own
   aiorq dev      a server and a worker, to develop with
   aiorq worker   run jobs, from the Redis of --url or AIORQ_REDIS_URL
-  aiorq enqueue math.factorial %20
-                 put a job on a queue
+  aiorq enqueue math.factorial %20 --wait
+                 have a job run, and see what it returns
+  aiorq info     queues and workers
 
   aiorq --help   all commands
 """

@@ -102,7 +102,7 @@ def worker_pool(
     options = _options(given, working)
     pool = WorkerPool(queues or ["default"], make_client(given), num_workers, kind, **options)
     with _pid_file(working.pid):
-        pool.start(working.burst, None, dequeue_strategy=working.dequeue_strategy.value)
+        pool.start(working.burst, None, dequeue_strategy=working.dequeue_strategy.value, fork=False)
     if pool.cold:
         raise typer.Exit(1)
     if pool.restart_requested:

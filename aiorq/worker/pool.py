@@ -137,6 +137,7 @@ class WorkerPool:
         self._heard: deque[str] = deque()
         self._told_end = False
         self._strategy = DequeueStrategy.DEFAULT
+        self._fork = True
         self._burst = False
         self._pause = 0.0
         self._not_before = 0.0
@@ -167,6 +168,7 @@ class WorkerPool:
         date_format: str = DATE_FORMAT,
         log_format: str = LOG_FORMAT,
         dequeue_strategy: DequeueStrategy | str = DequeueStrategy.DEFAULT,
+        fork: bool = True,
     ) -> None:
         """Run the workers until told to stop: the way for scripts.
 
@@ -183,6 +185,7 @@ class WorkerPool:
             date_format: of times in that log.
             log_format: of its lines.
             dequeue_strategy: from which queue each worker takes jobs; as for `Worker.work`.
+            fork: False to import modules afresh in the processes that fork jobs; as for `Worker.run`.
 
         Raises:
             ValueError: an unknown strategy.
@@ -192,7 +195,7 @@ class WorkerPool:
             raise RuntimeError("a pool of workers can be started in the main thread only")
         if asyncio._get_running_loop() is not None:
             raise RuntimeError("a pool of workers cannot be started within an event loop: it forks its process")
-        self._strategy = as_strategy(dequeue_strategy)
+        self._strategy, self._fork = as_strategy(dequeue_strategy), fork
         if logging_level is not None:
             set_up_logging(logging_level, date_format, log_format)
         if threading.active_count() > 1:
@@ -382,7 +385,7 @@ class WorkerPool:
             signal.signal(_ORPHANED, lambda *_: worker.request_stop(cold=True))
             die_with_parent(pool, _ORPHANED)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-            worker.run(burst=burst, dequeue_strategy=self._strategy)
+            worker.run(burst=burst, dequeue_strategy=self._strategy, fork=self._fork)
             code = 0
         except Exception:  # nothing above this says it
             log.exception("worker %s", name)
