@@ -68,6 +68,7 @@ COMMANDS: Final = {
         RUN,
     ),
     "enqueue": Listed("aiorq.cli.enqueue:enqueue", "Put a call on a queue and print the id of its job.", RUN),
+    "bench": Listed("aiorq.cli.bench:bench", "Measure how fast jobs are enqueued and run here, in a few seconds.", RUN),
     "cron": Listed("aiorq.cli.cron:app", "Run a cron scheduler, or look after its entries.", RUN),
     "info": Listed(
         "aiorq.cli.info:info", "Show the queues with what they hold, and the workers with what they run.", LOOK

@@ -1,7 +1,6 @@
-"""What commands print: lines, tables, JSON, progress.
+"""What commands print: lines, JSON, progress, and what rich draws; tables are in `grid`.
 
-On a terminal tables have rules and fit its width, or as near as a name can be cut; into a pipe they are plain text, a
-line for each row and columns apart by two spaces, whole. What came out of Redis goes through `printable`.
+What came out of Redis goes through `printable`. Into a pipe goes plain text that nothing is cut from.
 """
 
 from __future__ import annotations
@@ -11,11 +10,11 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TextIO, TypeVar
 
 from aiorq.cli.mistakes import printable
 
@@ -25,17 +24,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _REDRAW: Final = 0.1
 """Seconds between two drawings of a progress bar."""
-
-
-class Column(NamedTuple):
-    """A column of a table."""
-
-    name: str
-    right: bool = False
-    """Whether it holds numbers, which are aligned at the right."""
-    keep: bool = False
-    """Whether it is kept whole where the terminal is narrow, and others are cut."""
-    style: str = ""
 
 
 @cache
@@ -63,6 +51,16 @@ def is_terminal(stream: TextIO | None = None) -> bool:
 def width() -> int:
     """Columns of the terminal."""
     return shutil.get_terminal_size().columns
+
+
+def show(drawing: Any) -> None:
+    """Print what rich draws, to stdout."""
+    console().print(drawing, soft_wrap=not is_terminal())
+
+
+def place() -> int | None:
+    """The width of the place that tables have: that of the terminal; None in a pipe."""
+    return width() if is_terminal() else None
 
 
 def run(function: Callable[..., Awaitable[T]], *arguments: Any, uvloop: bool = False) -> T:
@@ -93,50 +91,6 @@ def print_json(value: Any, *, in_a_line: bool = False) -> None:
     In a line, it is one of several, and whoever reads them gets it at once.
     """
     print(json.dumps(value, indent=None if in_a_line else 2, default=_as_json), flush=in_a_line)
-
-
-def table(columns: Sequence[Column | str], rows: Sequence[Sequence[object]], *, title: str = "") -> None:
-    """Print a table; None is shown as `-`, control characters are escaped."""
-    described = [column if isinstance(column, Column) else Column(column) for column in columns]
-    cells = [["-" if cell is None else printable(str(cell)) for cell in row] for row in rows]
-    if is_terminal():
-        console().print(rich_table(described, cells, title))
-    else:
-        _plain(described, cells, title)
-
-
-def rich_table(columns: Sequence[Column], cells: Sequence[Sequence[str]], title: str = "") -> Any:
-    """A table of rich's, for whoever draws it himself, of cells in which control characters are escaped."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, title=title or None, title_justify="left")
-    made.title_style = "bold"
-    for column in columns:
-        made.add_column(
-            column.name,
-            justify="right" if column.right else "left",
-            no_wrap=True,
-            overflow="fold" if column.keep else "ellipsis",
-            min_width=max((len(row[len(made.columns)]) for row in cells), default=0) if column.keep else None,
-        )
-    for row in cells:
-        made.add_row(*(Text(cell, style=column.style) for cell, column in zip(row, columns, strict=True)))
-    return made
-
-
-def _plain(columns: Sequence[Column], cells: Sequence[Sequence[str]], title: str) -> None:
-    if title:
-        print(title)
-    rows = [[column.name for column in columns], *cells]
-    widths = [max(len(row[number]) for row in rows) for number in range(len(columns))]
-    for row in rows:
-        shown = (
-            cell.rjust(size) if column.right else cell.ljust(size)
-            for cell, size, column in zip(row, widths, columns, strict=True)
-        )
-        print("  ".join(shown).rstrip())
 
 
 @contextmanager

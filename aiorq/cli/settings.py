@@ -66,6 +66,11 @@ def make_client(given: Given) -> Redis:
     return client if kind is None else kind.from_pool(client.connection_pool)
 
 
+def names_server(given: Given) -> bool:
+    """Whether anything says where Redis is: an option, the environment or the config file."""
+    return _place(given) != (None, {})
+
+
 def queue_of(given: Given, name: str, connection: Redis) -> Queue:
     """The queue of that name, of the class and with the serializer that are meant.
 
