@@ -42,6 +42,19 @@ _YES: Final = frozenset({"y", "yes", "t", "true", "on", "1"})
 _NO: Final = frozenset({"n", "no", "f", "false", "off", "0", ""})
 
 
+_SENTINEL: Final = (
+    "instances",
+    "master_name",
+    "db",
+    "username",
+    "password",
+    "socket_timeout",
+    "ssl",
+    "connection_kwargs",
+    "sentinel_kwargs",
+)
+
+
 @asynccontextmanager
 async def client_of(given: Given) -> AsyncIterator[Redis]:
     """A client for the Redis that is meant, which connects when it is first used.
@@ -61,14 +74,40 @@ def make_client(given: Given) -> Redis:
     from aiorq.store.connection import connect
 
     kind = connection_class_of(given)
-    url, options = _place(given)
-    client = connect(url, **options)
+    if not given.url and given.settings is not None and given.settings.values.get("sentinel"):
+        client = _through_sentinels(given.settings.values["sentinel"], f"{given.settings.path}, key sentinel")
+    else:
+        url, options = _place(given)
+        client = connect(url, **options)
     return client if kind is None else kind.from_pool(client.connection_pool)
+
+
+def _through_sentinels(settings: Any, origin: str) -> Redis:
+    """The client that RQ's `SENTINEL` describes, with lower-case keys in TOML."""
+    from aiorq.store.connection import connect_through_sentinels
+
+    if not isinstance(settings, Mapping):
+        raise Mistake(f"{origin}: it is no table")
+    given = {str(name).lower(): value for name, value in settings.items()}
+    for name in given:
+        if name not in _SENTINEL:
+            raise Mistake(f"{origin}: {name!r} means nothing; there are {', '.join(_SENTINEL)}")
+    instances: list[tuple[str, int]] = []
+    for each in given.get("instances", [("localhost", 26379)]):
+        host, port = each.rpartition(":")[::2] if isinstance(each, str) else each
+        if not (host and str(port).isdecimal()):
+            raise Mistake(f"{origin}: {each!r} is no host and port of a sentinel")
+        instances.append((str(host), int(port)))
+    options = {name: given[name] for name in ("db", "username", "password", "ssl") if given.get(name) is not None}
+    options |= given.get("connection_kwargs", {})
+    return connect_through_sentinels(
+        instances, str(given.get("master_name", "mymaster")), given.get("sentinel_kwargs"), **options
+    )
 
 
 def names_server(given: Given) -> bool:
     """Whether anything says where Redis is: an option, the environment or the config file."""
-    return _place(given) != (None, {})
+    return bool(given.settings is not None and given.settings.values.get("sentinel")) or _place(given) != (None, {})
 
 
 def queue_of(given: Given, name: str, connection: Redis) -> Queue:
@@ -154,8 +193,6 @@ def _place_in(values: Mapping[str, Any], origin: str, spell: Any = str) -> tuple
     """The place that a config file or the environment names, as RQ reads it."""
     if values.get("redis_url"):
         return str(values["redis_url"]), {}
-    if values.get("sentinel"):
-        raise Mistake(f"{origin}sentinel: not supported yet")
     if not any(values.get(name) not in (None, "") for name in REDIS):
         return None, {}
 
