@@ -75,12 +75,12 @@ def jobs(
     if as_json:
         print_json(asdict(found))
         return
-    _show(found, is_search=function is not None or error is not None)
+    _show(found, is_search=function is not None or error is not None, is_part=bool(queues or state))
 
 
-def _show(found: Listing, *, is_search: bool) -> None:
+def _show(found: Listing, *, is_search: bool, is_part: bool) -> None:
     if not found.jobs:
-        say("No such jobs." if found.total else "No jobs.")
+        say("No such jobs." if found.total or is_search or is_part else "There are no jobs.")
     else:
         from aiorq.cli.jobs_view import table_of
 

@@ -67,7 +67,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 @pytest.fixture
 def terminal(url: str, tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
-    """Run commands in pseudo-terminals, on the server of the tests; what still runs at the end of the test is killed."""
+    """Run commands in pseudo-terminals, on the server of the tests; what still runs at the end is killed."""
     opened: list[Terminal] = []
 
     def open_terminal(*arguments: str, **settings: Any) -> Terminal:

@@ -30,7 +30,9 @@ class Terminal:
         """All that the command has written."""
         self._ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-        environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")}
+        environment = {
+            name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")
+        }
         self.process = subprocess.Popen(
             [*AIORQ, *arguments],
             env=environment | {"AIORQ_REDIS_URL": url, "TERM": "xterm-256color"} | settings,
@@ -57,6 +59,10 @@ class Terminal:
         while text not in self.text:
             assert time.monotonic() < end, f"no {text!r} in:\n{self.text}"
             assert self._read(end), f"the command ended without {text!r} in:\n{self.text}"
+
+    def read(self) -> None:
+        """Wait for something to be written."""
+        assert self._read(time.monotonic() + LIMIT), f"the command ended:\n{self.text}"
 
     def interrupt(self) -> None:
         """As Ctrl-C does."""
