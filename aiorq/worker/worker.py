@@ -211,6 +211,7 @@ class Worker:
         self._boot = f"{os.getpid()}:{secrets.token_hex(8)}"
         self._state: State | None = None
         self._requested = Stop.NOT
+        self._told_cold = False  # by a command
         self._signals = 0
         self._failure: AiorqError | None = None
         self.restart_requested = False
@@ -265,7 +266,7 @@ class Worker:
     @property
     def cold(self) -> bool:
         """Whether the worker was told to stop without waiting for its jobs."""
-        return self._requested is Stop.COLD
+        return self._requested is Stop.COLD or self._told_cold
 
     def run(
         self,
@@ -411,6 +412,7 @@ class Worker:
                     await executor.close()
                     if entered:
                         await self._retire(state)
+                self._told_cold = state.stop is Stop.COLD
                 self._state = None
         return state.claimed > 0
 
