@@ -22,9 +22,20 @@ async def send_command(
     return await commands.send(store_of(connection, prefix), worker_name, command, **kwargs)
 
 
-async def send_shutdown_command(connection: Redis | str | None, worker_name: str, *, prefix: str | None = None) -> int:
-    """Tell a worker to end as at a first SIGTERM: what runs ends, nothing new is taken. Returns as `send_command`."""
-    return await send_command(connection, worker_name, "shutdown", prefix=prefix)
+async def send_shutdown_command(
+    connection: Redis | str | None, worker_name: str, *, now: bool = False, prefix: str | None = None
+) -> int:
+    """Tell a worker to end as at a first SIGTERM: what runs ends, nothing new is taken. Returns as `send_command`.
+
+    Args:
+        connection: a client, a URL, or None for the environment's.
+        worker_name: of the worker.
+        now: as at a second SIGTERM: what runs is killed and put back on its queue. RQ's workers take it for the first
+            kind, and kill what they run at a second command that comes a second later or more.
+        prefix: of all keys; None for the environment's.
+    """
+    words = {"aiorq_now": True} if now else {}
+    return await send_command(connection, worker_name, "shutdown", prefix=prefix, **words)
 
 
 async def send_kill_horse_command(

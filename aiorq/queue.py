@@ -661,9 +661,13 @@ class Queue:
         """Why and since when the queue is paused; None when it is not."""
         return await queues.paused(self.store, self.name)
 
-    async def empty(self) -> int:
-        """Delete the jobs that wait; returns how many entries the list had. Atomic in steps of 500."""
-        return await queues.empty(self.store, self.name)
+    async def empty(self, progress: Callable[[int], None] | None = None) -> int:
+        """Delete the jobs that wait, 500 in each atomic step; returns how many entries the list had.
+
+        Args:
+            progress: is told after each step how many entries it took.
+        """
+        return await queues.empty(self.store, self.name, progress)
 
     async def delete(self, delete_jobs: bool = True) -> None:
         """Remove the queue; with `delete_jobs` False the jobs that wait stay, in no queue."""

@@ -4,7 +4,7 @@
     :value       JSON            key:=value
     %value       Python literal  key%=value
 
-A value that begins with `@` is the path of a file whose content is taken.
+A value that begins with `@` is the path of a file whose content is taken; `@-` is what comes from stdin.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ import ast
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final
+
+from aiorq.call import MAX_PAYLOAD
 
 _KEYWORD: Final = re.compile(r"([^\W\d]\w*)([:%]?)=(.*)", re.DOTALL)
 _PARSERS: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
@@ -47,13 +48,24 @@ def parse(arguments: Sequence[str]) -> tuple[list[Any], dict[str, Any]]:
     return args, kwargs
 
 
+def _content(path: str, what: str) -> str:
+    """What is in a file, up to what a job may hold: it may be a device that never ends."""
+    try:
+        with open(0 if path == "-" else path, "rb") as file:
+            content = file.read(MAX_PAYLOAD + 1)
+        if len(content) > MAX_PAYLOAD:
+            raise ValueError(f"{what}: the file {path} has more than the {MAX_PAYLOAD} bytes that a job may hold")
+        return content.decode()
+    except OSError as error:
+        raise ValueError(f"{what}: the file {path} cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{what}: the file {path} is not UTF-8: {error.reason} at byte {error.start}") from None
+
+
 def _value(kind: str, text: str, what: str) -> Any:
     name, read = _PARSERS[kind]
     if text.startswith("@"):
-        try:
-            text = Path(text[1:]).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ValueError(f"{what}: the file {text[1:]} cannot be read: {error}") from error
+        text = _content(text[1:], what)
     try:
         return read(text)
     except (ValueError, SyntaxError, RecursionError, MemoryError) as error:

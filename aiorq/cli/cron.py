@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import logging
 import os
 import sys
 from collections.abc import Awaitable, Callable
-from datetime import datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
 from typer.core import TyperGroup
 
-from aiorq.cli.logs import LogFormat, configure
-from aiorq.cli.parameters import Path, Serializer, Url
+from aiorq.cli.logs import configure
+from aiorq.cli.mistakes import printable
+from aiorq.cli.output import moment, number_of, print_json
+from aiorq.cli.output import run as run_in_loop
+from aiorq.cli.parameters import AsJson, Given, Logging
+from aiorq.cli.settings import client_of, make_client, serializer_of
+from aiorq.cli.spread import Commands
 
 if TYPE_CHECKING:
     from aiorq.cron import Cron, CronJob
@@ -23,9 +25,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _START: Final = "CONFIG"
 
-Prefix = Annotated[
-    str | None, typer.Option(help="Prefix of the keys.", show_default="AIORQ_KEY_PREFIX, RQ_KEY_PREFIX, else rq")
-]
 Name = Annotated[str, typer.Argument(help="Name of the entry.")]
 
 
@@ -54,7 +53,7 @@ class _Group(TyperGroup):
         return super().parse_args(ctx, args)
 
 
-app = typer.Typer(
+app = Commands(
     cls=_Group,
     no_args_is_help=True,
     help="Run a cron scheduler for the entries that a module registers: `aiorq cron CONFIG`; or look after entries.",
@@ -64,35 +63,29 @@ app = typer.Typer(
 
 @app.command(_START)
 def start(
-    config: Annotated[
-        list[str], typer.Argument(help="Module that calls cron.register: dotted name, or path. There may be several.")
+    modules: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="CONFIG...", help="Module that calls cron.register: dotted name, or path. There may be several."
+        ),
     ],
-    url: Url = None,
-    level: Annotated[
-        str, typer.Option("--logging-level", "-l", help="Log from this level on: DEBUG, INFO, WARNING, ERROR.")
-    ] = "INFO",
-    path: Path = None,
+    given: Given,
+    logging: Logging,
     name: Annotated[
         str, typer.Option("--name", "-n", help="Name of the scheduler.", show_default="host:pid:random")
     ] = "",
-    prefix: Prefix = None,
-    log_format: Annotated[LogFormat, typer.Option(help="How log lines look.")] = LogFormat.TEXT,
 ) -> None:
     """Put the entries of CONFIG into Redis and enqueue the jobs of all entries when their times come.
 
     Any number may run at the same time: each slot has one job. SIGINT (Ctrl-C) and SIGTERM end it.
     """
     from aiorq.cron import CronScheduler
-    from aiorq.store.connection import place_of
 
-    known = logging.getLevelNamesMapping()
-    if level.upper() not in known:
-        raise ValueError(f"{level!r} is no level of the log; use one of DEBUG, INFO, WARNING, ERROR")
-    place_of(url)  # what is wrong with the URL is said before modules are imported
-    configure(log_format, known[level.upper()])
-    sys.path[:0] = [os.path.abspath(folder) for folder in path or ["."]]
-    scheduler = CronScheduler(url, name=name, prefix=prefix)
-    for each in config:
+    configure(logging, given)
+    client = make_client(given)  # what is wrong with the URL is said before modules are imported
+    sys.path[:0] = [os.path.abspath(folder) for folder in given.folders]
+    scheduler = CronScheduler(client, name=name, prefix=given.prefix)
+    for each in modules:
         if each in _COMMANDS:
             raise ValueError(f"{each!r} is a command of its own; its options go behind it: aiorq cron {each} ...")
         scheduler.load_config_from_file(each)
@@ -101,32 +94,32 @@ def start(
 
 @app.command("list")
 def show(
-    url: Url = None,
-    prefix: Prefix = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the entries as JSON.")] = False,
+    given: Given,
+    as_json: AsJson = False,
 ) -> None:
     """Show all entries, with their next and their last runs."""
-    jobs = _do(url, prefix, lambda cron: cron.list())
+    jobs = _do(given, lambda cron: cron.list())
     if as_json:
-        typer.echo(json.dumps([_as_json(job) for job in jobs], indent=2))
+        print_json([_as_json(job) for job in jobs])
         return
     if not jobs:
-        typer.echo("There are no cron entries.")
+        print("There are no cron entries.")
         return
     for job in jobs:
         when = f"every {job.interval} s" if job.interval is not None else f"{job.cron} {job.timezone}"
-        typer.echo(_printable(f"{job.name}: {when}, {job.func_name} on {job.queue_name}"))
-        following = "paused" if job.paused else f"next {_moment(job.next_enqueue_time)}"
-        last = f"last {_moment(job.latest_enqueue_time)}"
+        print(printable(f"{job.name}: {when}, {job.func_name} on {job.queue_name}"))
+        following = "paused" if job.paused else f"next {moment(job.next_enqueue_time)}"
+        last = f"last {moment(job.latest_enqueue_time)}"
         if job.last_job_id is not None:
             last += f" as job {job.last_job_id}"
-        counts = [f"{_jobs(job.enqueued)} so far"]
+        counts = [f"{number_of(job.enqueued, 'job')} so far"]
         counts += [f"{number} {what}" for what, number in _passed(job).items() if number]
-        typer.echo(_printable(f"    {following}; {last}; {', '.join(counts)}"))
+        print(printable(f"    {following}; {last}; {', '.join(counts)}"))
 
 
 @app.command()
 def add(
+    given: Given,
     name: Name,
     function: Annotated[str, typer.Argument(help="Dotted name of the function, as the worker imports it.")],
     arguments: Annotated[
@@ -137,13 +130,12 @@ def add(
     ] = None,
     expression: Annotated[
         str | None,
-        typer.Option("--cron", "-c", help="When: five fields, six with the seconds first, or @hourly and the like."),
+        typer.Option("--cron", help="When: five fields, six with the seconds first, or @hourly and the like."),
     ] = None,
     every: Annotated[int | None, typer.Option("--every", "-e", help="In its place: seconds between two jobs.")] = None,
     timezone: Annotated[
         str | None, typer.Option(help="Of the expression, as in Europe/Berlin.", show_default="that of this machine")
     ] = None,
-    url: Url = None,
     queue: Annotated[str, typer.Option("--queue", "-q", help="Name of the queue.")] = "default",
     misfire: Annotated[
         Misfire, typer.Option(help="What becomes of slots that were missed: skip them, run once for all, or run all.")
@@ -166,8 +158,6 @@ def add(
     unique: Annotated[
         bool, typer.Option("--unique", help="Give all jobs one id, so that there is one at most.")
     ] = False,
-    serializer: Serializer = "pickle",
-    prefix: Prefix = None,
 ) -> None:
     """Add an entry, or replace the one of that name. Values that begin with a dash go behind `--`."""
     from aiorq.cli.arguments import parse
@@ -195,65 +185,59 @@ def add(
             jitter=jitter,
             at_front=at_front,
             unique=unique,
-            serializer=serializer,
+            serializer=serializer_of(given),
         )
 
-    job = _do(url, prefix, put)
-    following = "it is paused" if job.paused else f"next {_moment(job.next_enqueue_time)}"
-    typer.echo(_printable(f"{job.name}: {following}"))
+    job = _do(given, put)
+    following = "it is paused" if job.paused else f"next {moment(job.next_enqueue_time)}"
+    print(printable(f"{job.name}: {following}"))
 
 
 @app.command()
-def pause(name: Name, url: Url = None, prefix: Prefix = None) -> None:
+def pause(given: Given, name: Name) -> None:
     """Let the slots of an entry pass without a job until it is resumed."""
-    done = _do(url, prefix, lambda cron: cron.pause(name))
-    typer.echo(_printable(f"{name}: paused{'' if done else ' already'}"))
+    done = _do(given, lambda cron: cron.pause(name))
+    print(printable(f"{name}: paused{'' if done else ' already'}"))
 
 
 @app.command()
-def resume(name: Name, url: Url = None, prefix: Prefix = None) -> None:
+def resume(given: Given, name: Name) -> None:
     """Let an entry run again, from its first slot after now on."""
 
     async def resumed(cron: Cron) -> tuple[bool, CronJob]:
         return await cron.resume(name), await cron.get(name)
 
-    done, job = _do(url, prefix, resumed)
-    typer.echo(_printable(f"{name}: {'' if done else 'not paused; '}next {_moment(job.next_enqueue_time)}"))
+    done, job = _do(given, resumed)
+    print(printable(f"{name}: {'' if done else 'not paused; '}next {moment(job.next_enqueue_time)}"))
 
 
 @app.command()
-def run(name: Name, url: Url = None, prefix: Prefix = None) -> None:
+def run(given: Given, name: Name) -> None:
     """Enqueue a job of an entry now and print its id; the slots of the entry stay as they are."""
-    typer.echo(_do(url, prefix, lambda cron: cron.run_now(name)).id)
+    print(_do(given, lambda cron: cron.run_now(name)).id)
 
 
 @app.command()
-def remove(name: Name, url: Url = None, prefix: Prefix = None) -> None:
+def remove(given: Given, name: Name) -> None:
     """Remove an entry; its jobs stay. One that a module registers comes back when that module is loaded again."""
     from aiorq.errors import NoSuchCronJobError
 
-    if not _do(url, prefix, lambda cron: cron.remove(name)):
+    if not _do(given, lambda cron: cron.remove(name)):
         raise NoSuchCronJobError(name)
-    typer.echo(_printable(f"{name}: removed"))
+    print(printable(f"{name}: removed"))
 
 
 _COMMANDS: Final = frozenset({"list", "add", "pause", "resume", "run", "remove"})
 
 
-def _do(url: str | None, prefix: str | None, what: Callable[[Cron], Awaitable[T]]) -> T:
-    import anyio
-
-    from aiorq.cron import Cron
-    from aiorq.store.connection import connect
-
+def _do(given: Given, what: Callable[[Cron], Awaitable[T]]) -> T:
     async def main() -> T:
-        client = connect(url)
-        try:
-            return await what(Cron(client, prefix=prefix))
-        finally:
-            await client.aclose()
+        from aiorq.cron import Cron
 
-    return anyio.run(main)
+        async with client_of(given) as client:
+            return await what(Cron(client, prefix=given.prefix))
+
+    return run_in_loop(main)
 
 
 def _passed(job: CronJob) -> dict[str, int]:
@@ -288,15 +272,3 @@ def _as_json(job: CronJob) -> dict[str, Any]:
         "enqueued": job.enqueued,
         **_passed(job),
     }
-
-
-def _jobs(number: int) -> str:
-    return f"{number} job{'' if number == 1 else 's'}"
-
-
-def _moment(moment: datetime | None) -> str:
-    return "never" if moment is None else f"{moment.astimezone():%Y-%m-%d %H:%M:%S %Z}"
-
-
-def _printable(text: str) -> str:
-    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)

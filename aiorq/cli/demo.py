@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
-import statistics
 import sys
 import sysconfig
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
+
+from aiorq.cli.output import place, print_json, progress, run, say, show
+from aiorq.cli.parameters import AsJson, Given
+from aiorq.cli.workplace import percentiles, working, workplace
 
 if TYPE_CHECKING:
     from aiorq.job import Job
@@ -31,23 +32,23 @@ _NAMES_SHOWN: Final = 10
 
 
 def demo(
+    given: Given,
     jobs: Annotated[int | None, typer.Option(min=1, help="At most that many files.", show_default="all files")] = None,
     concurrency: Annotated[
         int, typer.Option(min=1, max=1000, help="How many jobs run at a time.", show_default="number of processors")
     ] = os.cpu_count() or 1,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Count the names in Python's standard library, a job and a process for each file.
 
     Among the jobs is one that raises and is enqueued again, one that overruns its timeout and one that kills its own
-    process. A server is started for it, unless AIORQ_REDIS_URL names one. Exits with 0 when all ended as they should.
+    process. A server is started for it, unless --url or AIORQ_REDIS_URL names one, where it works below a prefix of its
+    own and leaves nothing. Exits with 0 when all ended as they should.
     """
-    import anyio
-
     logging.getLogger("aiorq").setLevel(logging.CRITICAL)  # three jobs fail on purpose
-    report = anyio.run(_main, jobs, concurrency, not as_json, backend_options={"use_uvloop": True})
+    report = run(_main, given, jobs, concurrency, uvloop=True)
     if as_json:
-        typer.echo(json.dumps(asdict(report), indent=2))
+        print_json(asdict(report))
     else:
         _show(report)
     if report.unexpected:
@@ -73,43 +74,21 @@ class Report:
     unexpected: list[str] = field(default_factory=list)
 
 
-async def _main(limit: int | None, concurrency: int, progress: bool) -> Report:
+async def _main(given: Given, limit: int | None, concurrency: int) -> Report:
     from aiorq.queue import Queue
-    from aiorq.server import EmbeddedServer
-    from aiorq.store.base import store_of, wipe
-    from aiorq.store.connection import connect
     from aiorq.worker import Worker
 
-    given = os.environ.get("AIORQ_REDIS_URL")
-    with nullcontext() if given else EmbeddedServer() as server, tempfile.TemporaryDirectory() as folder:
-        client = connect(given or (server.url if server else None))
-        prefix = f"aiorq-demo-{os.urandom(4).hex()}"
-        store = store_of(client, prefix)
-        try:
-            queue = Queue("demo", client, prefix=prefix)
+    with tempfile.TemporaryDirectory() as folder:
+        async with workplace(given, "aiorq-demo") as store:
+            queue = Queue("demo", store.connection, prefix=store.keys.prefix)
             worker = Worker(queue, concurrency=concurrency, preload="aiorq.cli.demo_jobs")
-            async with _working(worker):
+            async with working(worker):
                 report = Report(store.transport.where, sys.version.split()[0], concurrency)
-                await _play(queue, report, limit, Path(folder), progress)
-        finally:
-            try:
-                await wipe(store)
-            finally:
-                await client.aclose()
+                await _play(queue, report, limit, Path(folder))
     return report
 
 
-@asynccontextmanager
-async def _working(worker: Any) -> AsyncIterator[None]:
-    task = asyncio.create_task(worker.work())
-    try:
-        yield
-    finally:
-        worker.request_stop(cold=sys.exc_info()[0] is not None)
-        await task
-
-
-async def _play(queue: Queue, report: Report, limit: int | None, folder: Path, progress: bool) -> None:
+async def _play(queue: Queue, report: Report, limit: int | None, folder: Path) -> None:
     from aiorq.cli import demo_jobs
     from aiorq.queue import Queue
 
@@ -130,13 +109,17 @@ async def _play(queue: Queue, report: Report, limit: int | None, folder: Path, p
         return await retried.latest_result(timeout=_WAIT)
 
     expected = [*counted, overrun, killed]
-    with _Bar(len(expected) + 1, progress) as bar:
+    with progress("counting names", len(expected) + 1) as step:
 
         async def wait(job: Job[Any]) -> Result[Any] | None:
-            return bar.step(await job.latest_result(timeout=_WAIT))
+            result = await job.latest_result(timeout=_WAIT)
+            step(1)
+            return result
 
         async def wait_again() -> Result[Any] | None:
-            return bar.step(await again())
+            result = await again()
+            step(1)
+            return result
 
         *results, last = await asyncio.gather(*(wait(job) for job in expected), wait_again())
     report.seconds = time.monotonic() - began
@@ -192,81 +175,33 @@ def _measure(report: Report, jobs: Sequence[Job[Any]], results: Sequence[Result[
         if result.execution_started_at is not None and result.execution_ended_at is not None:
             to_start.append((result.execution_started_at - job.enqueued_at).total_seconds() * 1000)
             to_result.append((result.execution_ended_at - job.enqueued_at).total_seconds() * 1000)
-    report.to_start_ms = _percentiles(to_start)
-    report.to_result_ms = _percentiles(to_result)
-
-
-def _percentiles(values: list[float]) -> dict[str, float]:
-    if len(values) < 2:
-        return {}
-    cuts = statistics.quantiles(values, n=100, method="inclusive")
-    return {"p50": round(cuts[49], 1), "p99": round(cuts[98], 1)}
-
-
-class _Bar:
-    """A progress bar on a terminal; nothing elsewhere. Drawn from the event loop: no thread."""
-
-    def __init__(self, total: int, wanted: bool) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-        self._console = Console(stderr=True)
-        self._progress = Progress(
-            TextColumn("counting names"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=self._console,
-            auto_refresh=False,
-            disable=not (wanted and self._console.is_terminal),
-        )
-        self._task = self._progress.add_task("", total=total)
-        self._drawn = 0.0
-
-    def __enter__(self) -> _Bar:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.refresh()
-        self._progress.stop()
-
-    def step(self, result: Result[Any] | None) -> Result[Any] | None:
-        """Note that one more job ended."""
-        self._progress.advance(self._task)
-        if time.monotonic() - self._drawn > 0.1:
-            self._drawn = time.monotonic()
-            self._progress.refresh()
-        return result
+    report.to_start_ms = percentiles(to_start)
+    report.to_result_ms = percentiles(to_result)
 
 
 def _show(report: Report) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from aiorq.cli.grid import Column, Grid
 
-    console = Console()
-    console.print(
+    numbers = Column("", right=True)
+
+    def table(title: str, *columns: str, rows: Iterable[Sequence[str]]) -> None:
+        say()
+        say(title, style="bold")
+        first, *others = columns
+        grid = Grid(Column(first, least=8), *(replace(numbers, title=column) for column in others), width=place())
+        for row in rows:
+            grid.add(*row)
+        show(grid)
+
+    say(
         f"{report.jobs} jobs in {report.seconds:.1f} s: {report.jobs_per_second:.0f} jobs/s, a process each, "
-        f"{report.concurrency} at a time.",
-        f"They read {report.lines} lines with {report.words} words.",
-        sep="\n",
-        highlight=False,
+        f"{report.concurrency} at a time."
     )
-    outcomes = Table("outcome", title="Jobs by outcome", title_justify="left", title_style="bold")
-    outcomes.add_column("jobs", justify="right")
-    for name, number in report.outcomes.items():
-        outcomes.add_row(name, f"{number}")
-    console.print(outcomes)
-    times = Table("from enqueue", title="Latency, ms", title_justify="left", title_style="bold")
-    for column in ("p50", "p99"):
-        times.add_column(column, justify="right")
-    for name, values in (("to start", report.to_start_ms), ("to result", report.to_result_ms)):
-        times.add_row(name, *(f"{values[column]:.1f}" if column in values else "-" for column in ("p50", "p99")))
-    console.print(times)
-    names = Table("name", title="Most frequent names", title_justify="left", title_style="bold")
-    names.add_column("times", justify="right")
-    for name, number in report.names:
-        names.add_row(name, f"{number}")
-    console.print(names)
+    say(f"They read {report.lines} lines with {report.words} words.")
+    table("Jobs by outcome", "outcome", "jobs", rows=((name, f"{n}") for name, n in report.outcomes.items()))
+    times = (("to start", report.to_start_ms), ("to result", report.to_result_ms))
+    shown = ((name, *(f"{each[cut]:.1f}" if cut in each else "-" for cut in ("p50", "p99"))) for name, each in times)
+    table("Latency, ms", "from enqueue", "p50", "p99", rows=shown)
+    table("Most frequent names", "name", "times", rows=((name, f"{number}") for name, number in report.names))
     for line in report.unexpected:
-        console.print(f"not as expected: {line}", style="red", markup=False)
+        say(f"not as expected: {line}", style="red")

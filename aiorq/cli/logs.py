@@ -6,17 +6,14 @@ import json
 import logging
 import sys
 from datetime import UTC, datetime
-from enum import Enum
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
+
+from aiorq.cli.mistakes import Mistake
+
+if TYPE_CHECKING:
+    from aiorq.cli.parameters import Given, Logging
 
 _EXTRA: Final = ("worker", "queue", "job_id", "attempt", "duration_ms")
-
-
-class LogFormat(str, Enum):
-    """How log lines look."""
-
-    TEXT = "text"
-    JSON = "json"
 
 
 class _JSONFormatter(logging.Formatter):
@@ -36,7 +33,7 @@ class _JSONFormatter(logging.Formatter):
 
 
 class _TextFormatter(logging.Formatter):
-    """`HH:MM:SS message`, with the level where it is a warning or worse; control characters are escaped."""
+    """A format of `logging`, `HH:MM:SS message` unless it is told otherwise; control characters are escaped."""
 
     def format(self, record: logging.LogRecord) -> str:
         text = super().format(record)
@@ -45,14 +42,48 @@ class _TextFormatter(logging.Formatter):
         )
 
 
-def configure(form: LogFormat, level: int) -> None:
-    """Send aiorq's log lines to stderr in this form, from this level on."""
-    handler = logging.StreamHandler(sys.stderr)
-    if form is LogFormat.JSON:
-        handler.setFormatter(_JSONFormatter())
-    else:
-        handler.setFormatter(_TextFormatter("%(asctime)s %(message)s", "%H:%M:%S"))
+def configure(options: Logging, given: Given | None = None) -> None:
+    """Send aiorq's log lines where they are wanted: to stderr, or as the config file's `dict_config` has it.
+
+    Raises:
+        Mistake: a level, a format or a `dict_config` that makes no sense.
+    """
+    level, formatter = options.level, _formatter(options)
     logger = logging.getLogger("aiorq")
+    settings = None if given is None else given.settings
+    if settings is not None and "dict_config" in settings.values:
+        _apply(settings.values["dict_config"], settings.path)
+        if logger.hasHandlers():  # that is what was meant, as in RQ; else they were for other loggers
+            if level is not None:
+                logger.setLevel(level)
+            return
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
     logger.handlers = [handler]
-    logger.setLevel(level)
+    logger.setLevel(level or "INFO")
     logger.propagate = False
+
+
+def _formatter(options: Logging) -> logging.Formatter:
+    if options.log_format == "json":
+        return _JSONFormatter()
+    text = "%(asctime)s %(message)s" if options.log_format == "text" else options.log_format
+    try:
+        formatter = _TextFormatter(text, options.date_format)
+        formatter.format(logging.makeLogRecord({"msg": "", "levelname": "INFO"}))
+    except (ValueError, KeyError, TypeError) as error:
+        reason = f"it has no {error}" if isinstance(error, KeyError) else error
+        raise Mistake(f"log format {options.log_format!r}: {reason}; use text, json or one of logging's") from None
+    return formatter
+
+
+def _apply(settings: Any, path: str) -> None:
+    import logging.config
+
+    try:
+        logging.config.dictConfig(settings)
+    except (ValueError, TypeError, AttributeError, ImportError) as error:
+        raise Mistake(f"the config file {path}, key dict_config: {error}") from None
+    for name, logger in logging.root.manager.loggerDict.items():
+        if name.split(".")[0] == "aiorq" and isinstance(logger, logging.Logger):
+            logger.disabled = False  # what is imported already is not less wanted

@@ -1,129 +1,182 @@
-"""`aiorq worker`."""
+"""`aiorq worker` and `aiorq worker-pool`."""
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
-from enum import Enum
-from typing import Annotated
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from aiorq.cli.logs import LogFormat, configure
-from aiorq.cli.parameters import Concurrency, Path, Serializer, Url
+from aiorq.cli.logs import configure
+from aiorq.cli.mistakes import Failure, Mistake
+from aiorq.cli.output import run
+from aiorq.cli.parameters import Given, Logging, Queues, Working
+from aiorq.cli.settings import class_of, make_client, own_class, serializer_of
+from aiorq.cli.spread import Setting
 
+if TYPE_CHECKING:
+    from aiorq.worker import Worker
 
-class OnLost(str, Enum):
-    """What becomes of a job whose worker is lost."""
-
-    FAIL = "fail"
-    REQUEUE = "requeue"
+_ANEW: Final = "_AIORQ_STARTED_ANEW"
+"""Set for the program that takes the place of this one at SIGHUP."""
 
 
 def worker(
-    queues: Annotated[
-        list[str] | None,
-        typer.Argument(
-            help="Queues in strict order: a job of the first is always taken first.", show_default="default"
-        ),
-    ] = None,
-    url: Url = None,
-    burst: Annotated[bool, typer.Option("--burst", "-b", help="End when the queues are empty.")] = False,
-    concurrency: Concurrency = 1,
-    name: Annotated[str | None, typer.Option("--name", "-n", help="Name of the worker.", show_default="random")] = None,
-    path: Path = None,
-    preload: Annotated[
-        list[str] | None,
-        typer.Option(help="Module to import once, so that no job has to; may be given several times."),
-    ] = None,
-    serializer: Serializer = "pickle",
-    with_scheduler: Annotated[
-        bool,
-        typer.Option("--with-scheduler", "-s", help="Accepted as in RQ: every worker does what RQ's scheduler does."),
-    ] = False,
-    max_jobs: Annotated[int | None, typer.Option(help="End after that many jobs.")] = None,
-    max_idle_time: Annotated[float | None, typer.Option(help="End after that many seconds without a job.")] = None,
-    results_ttl: Annotated[int, typer.Option(help="Seconds that results are kept; -1 for ever.")] = 500,
-    worker_ttl: Annotated[
-        int, typer.Option(help="Seconds without a heartbeat after which the worker counts as dead.")
-    ] = 420,
-    lease: Annotated[
-        float,
-        typer.Option(
-            help="Seconds, 1 to 600, after which the jobs of a worker that is not heard of are taken from it."
-        ),
-    ] = 15.0,
-    on_lost: Annotated[
-        OnLost,
-        typer.Option(
-            help="What becomes of a job that does not say so itself if this worker is lost while it runs: it fails, or "
-            "goes back to its queue, three times at most."
-        ),
-    ] = OnLost.FAIL,
-    stop_grace: Annotated[
-        float, typer.Option(help="Seconds that a job which is stopped has to end by itself before it is killed.")
-    ] = 2.0,
-    shutdown_timeout: Annotated[
-        float | None,
-        typer.Option(
-            help="Seconds that jobs may go on after the first signal; then they are killed and put back.",
-            show_default="no limit",
-        ),
-    ] = None,
-    max_memory: Annotated[
+    given: Given,
+    working: Working,
+    logging: Logging,
+    queues: Queues = None,
+    name: Annotated[
         str | None,
+        typer.Option("--name", "-n", help="Name of the worker.", show_default="random"),
+        Setting("name"),
+    ] = None,
+    max_jobs: Annotated[int | None, typer.Option(help="End after that many jobs."), Setting("max_jobs")] = None,
+    max_idle_time: Annotated[
+        float | None, typer.Option(help="End after that many seconds without a job."), Setting("max_idle_time")
+    ] = None,
+    watch: Annotated[
+        bool,
         typer.Option(
-            help="Memory that a job may have which does not say so itself, in bytes or as in 512m or 2g.",
-            show_default="no limit",
+            "--watch", help="For development: start the worker anew whenever a Python file below --path changes."
         ),
-    ] = None,
-    reap_interval: Annotated[
-        float | None,
-        typer.Option(help="Seconds between two looks for jobs of lost workers.", show_default="2, or half a lease"),
-    ] = None,
-    cron: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Module, or path of one, that registers cron entries; may be given several times. The worker then "
-            "looks after all cron entries, as any number of others may do.",
-            show_default="none",
-        ),
-    ] = None,
-    log_format: Annotated[LogFormat, typer.Option(help="How log lines look.")] = LogFormat.TEXT,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Log warnings only.")] = False,
+    ] = False,
 ) -> None:
     """Take jobs from queues and run each in a process of its own.
 
     The first SIGINT (Ctrl-C) or SIGTERM lets the jobs that run finish; the second kills them and puts them back. SIGHUP
-    lets them finish and starts the worker anew, in the same process, from what is installed then.
+    lets them finish and starts the worker anew, in the same process, from what is installed then. Exits with 1 when it
+    was stopped by a second signal, and at once while workers are suspended.
     """
-    from aiorq.options import parse_memory
-    from aiorq.worker import Worker
+    anew = os.environ.pop(_ANEW, "")
+    configure(logging, given)
+    if watch:
+        from aiorq.cli.watch import keep_fresh
 
-    configure(log_format, logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
-    made = Worker(
-        queues or ["default"],
-        name,
-        connection=url,
-        concurrency=concurrency,
-        preload=preload or (),
-        path=[os.path.abspath(folder) for folder in path or ["."]],
-        lease=lease,
-        default_result_ttl=results_ttl,
-        worker_ttl=worker_ttl,
-        serializer=serializer,
-        on_lost=on_lost.value,
-        stop_grace=stop_grace,
-        shutdown_timeout=shutdown_timeout,
-        reap_interval=reap_interval,
-        max_memory=parse_memory(max_memory) or 0,
-        cron=cron or (),
-    )
-    # This process has imported the command line: the one that forks jobs starts afresh and stays small.
-    made.run(burst, max_jobs=max_jobs, max_idle_time=max_idle_time, with_scheduler=with_scheduler, fork=False)
+        raise typer.Exit(keep_fresh(given.folders))
+    kind = _worker_class(given)
+    client = make_client(given)
+    made: Worker = kind(queues or ["default"], name, connection=client, **_options(given, working))
+    # As in RQ. One that ran before SIGHUP came goes on waiting for the end of the suspension.
+    if not anew and run(_is_suspended, given):
+        raise Failure("workers are suspended: no job is taken until `aiorq resume`")
+    with _pid_file(working.pid):
+        # This process has imported the command line: the one that forks jobs starts afresh and stays small.
+        made.run(
+            working.burst,
+            max_jobs=max_jobs,
+            max_idle_time=max_idle_time,
+            dequeue_strategy=working.dequeue_strategy.value,
+            with_scheduler=working.with_scheduler,
+            fork=False,
+        )
     if made.cold:
         raise typer.Exit(1)
-    if made.restart_requested:  # from what is on the disk now
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - this very command
+    if made.restart_requested:
+        _start_anew()
+
+
+def worker_pool(
+    given: Given,
+    working: Working,
+    logging: Logging,
+    queues: Queues = None,
+    num_workers: Annotated[
+        int, typer.Option("--num-workers", "-n", help="How many workers, 1 to 1000."), Setting("num_workers")
+    ] = 1,
+) -> None:
+    """Run several workers below one process, which starts those that end anew and passes signals on.
+
+    The first SIGINT (Ctrl-C) or SIGTERM lets the jobs that run finish; the second kills them and puts them back. SIGHUP
+    lets them finish and starts the pool anew, from what is installed then.
+    """
+    from aiorq.worker import WorkerPool
+
+    os.environ.pop(_ANEW, None)
+    configure(logging, given)
+    kind = _worker_class(given)
+    options = _options(given, working)
+    pool = WorkerPool(queues or ["default"], make_client(given), num_workers, kind, **options)
+    with _pid_file(working.pid):
+        pool.start(working.burst, None, dequeue_strategy=working.dequeue_strategy.value, fork=False)
+    if pool.cold:
+        raise typer.Exit(1)
+    if pool.restart_requested:
+        _start_anew()
+
+
+def _worker_class(given: Given) -> Any:
+    from aiorq.worker import Worker
+
+    kind = class_of(given.worker_class, given, "worker class", Worker)
+    if not issubclass(kind, Worker):
+        raise Mistake(f"the worker class {given.worker_class!r} is not derived from aiorq.Worker")
+    return kind
+
+
+def _options(given: Given, working: Working) -> dict[str, Any]:
+    from aiorq.options import parse_memory
+
+    return {
+        "concurrency": working.concurrency,
+        "preload": working.preload or (),
+        "path": [os.path.abspath(folder) for folder in given.folders],
+        "lease": working.lease,
+        "default_result_ttl": working.results_ttl,
+        "worker_ttl": working.worker_ttl,
+        "serializer": serializer_of(given),
+        "prefix": given.prefix,
+        "on_lost": working.on_lost.value,
+        "stop_grace": working.stop_grace,
+        "shutdown_timeout": working.shutdown_timeout,
+        "reap_interval": working.reap_interval,
+        "max_memory": parse_memory(working.max_memory) or 0,
+        "cron": working.cron or (),
+        "exception_handlers": working.exception_handlers or (),
+        "disable_default_exception_handler": working.disable_default_exception_handler,
+        "log_job_description": working.log_job_description and not working.disable_job_desc_logging,
+        "job_class": own_class(given.job_class),
+        "queue_class": own_class(given.queue_class),
+    }
+
+
+async def _is_suspended(given: Given) -> bool:
+    from aiorq.cli.settings import client_of
+    from aiorq.suspension import is_suspended
+
+    async with client_of(given) as client:
+        return await is_suspended(client, prefix=given.prefix)
+
+
+@contextmanager
+def _pid_file(path: str | None) -> Iterator[None]:
+    """Have the process id in a file while this lasts."""
+    if path is None:
+        yield
+        return
+    file = Path(path).expanduser()
+    pid = str(os.getpid())
+    try:
+        file.write_text(pid, encoding="ascii")
+    except OSError as error:
+        raise Mistake(f"the process id cannot be written to {path}: {error.strerror}") from None
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            if file.read_text(encoding="ascii") == pid:  # else another one has taken it over
+                file.unlink()
+
+
+def _start_anew() -> None:
+    """Be this very command again, from what is on the disk now."""
+    os.environ[_ANEW] = "1"
+    os.execv(sys.executable, [sys.executable, *_arguments()])  # noqa: S606 - this very command
+
+
+def _arguments() -> Sequence[str]:
+    return sys.orig_argv[1:]

@@ -30,6 +30,7 @@ from aiorq.call import import_name
 from aiorq.ending import encode_traceback, summarize
 from aiorq.execution.frames import BUFFER, Frame, Kind, NoMemoryError, receive, send
 from aiorq.execution.horse import WATCHED, Context, Hooks, Prepared, encode_kinds, perform, settle
+from aiorq.process_title import set_title
 from aiorq.serializers import PickleSerializer, Serializer, resolve_serializer
 
 VERSION: Final = __version__.encode()
@@ -192,6 +193,8 @@ class _Zygote:
                 return self._refuse(f"cannot use {name} as {option}: {summarize(error)}")
         if hooks.around_jobs:
             importlib.import_module("aiorq.execution.around")
+        if set_title is not None:
+            set_title(f"aiorq: jobs of worker {settings.context.worker_name}")
         return True
 
     def _refuse(self, reason: str) -> bool:
@@ -341,6 +344,8 @@ def _become_horse(sock: socket.socket, prepared: Prepared, zygote: int) -> NoRet
             _call_prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         if os.getppid() != zygote:  # it ended before the call above
             os._exit(1)
+        if set_title is not None:
+            set_title("aiorq: job " + prepared.message[3].decode())
         _run_and_exit(sock, prepared)
     finally:
         os._exit(70)  # EX_SOFTWARE: only a fault of ours comes here

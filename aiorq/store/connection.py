@@ -7,13 +7,16 @@ import os
 import re
 import socket
 import weakref
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 import redis
+import redis.sentinel
 from redis.asyncio import Redis
 from redis.asyncio.connection import ConnectionPool, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry as BlockingRetry
@@ -30,6 +33,7 @@ _SCHEMES: Final = {
     "valkeys": "rediss",
     "unix": "unix",
 }
+_SENTINEL_POOLS: Final = (SentinelConnectionPool, redis.sentinel.SentinelConnectionPool)
 _PORTABLE: Final = (str, int, float, bool, bytes, type(None))
 _CONNECT_TIMEOUT: Final = 5.0
 _KEEPALIVE: Final = {
@@ -140,6 +144,40 @@ def check_url(url: str) -> str:
     return parts.geturl()
 
 
+def connect_through_sentinels(
+    instances: Sequence[tuple[str, int]],
+    service: str,
+    sentinel_options: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> Redis:
+    """Make a client of the server that Redis Sentinel names the master, now and after each failover.
+
+    Args:
+        instances: hosts and ports of sentinels.
+        service: the name of the master.
+        sentinel_options: further settings for the connections to the sentinels, such as `password`.
+        options: the same for those to the master, such as `password` and `db`; `ssl=True` for TLS.
+
+    Raises:
+        InvalidURLError: a setting that redis-py does not know.
+    """
+    asked = {"socket_connect_timeout": _CONNECT_TIMEOUT, "socket_timeout": _CONNECT_TIMEOUT, **(sentinel_options or {})}
+    settings: dict[str, Any] = {
+        "socket_connect_timeout": _CONNECT_TIMEOUT,
+        "socket_keepalive_options": _KEEPALIVE,
+        **options,
+        "socket_timeout": None,
+        "retry": Retry(NoBackoff(), 0),
+        "decode_responses": False,
+    }
+    try:
+        client: Redis = Sentinel(instances, sentinel_kwargs=asked).master_for(service, **settings)
+        client.connection_pool.make_connection()  # connects nothing, but finds settings that redis-py does not know
+    except (TypeError, ValueError, RedisError) as error:
+        raise InvalidURLError(f"a setting for Redis Sentinel is unfit: {error}") from None
+    return client
+
+
 _shared: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Redis]] = weakref.WeakKeyDictionary()
 
 
@@ -157,7 +195,7 @@ def shared_connection(url: str | None = None) -> Redis:
     return client
 
 
-def describe(connection: Redis | redis.Redis) -> dict[str, Any]:
+def describe(connection: AnyRedis) -> dict[str, Any]:
     """What another process needs to connect to the same place, in plain values (it may hold a password)."""
     pool: Any = connection.connection_pool
     kinds = (
@@ -165,16 +203,22 @@ def describe(connection: Redis | redis.Redis) -> dict[str, Any]:
         ((SSLConnection, redis.SSLConnection), "ssl"),
     )
     kind = next((name for cls, name in kinds if issubclass(pool.connection_class, cls)), "tcp")
-    settings = {
-        name: value
-        for name, value in pool.connection_kwargs.items()
-        if isinstance(value, _PORTABLE) and name not in {"decode_responses", "socket_timeout", "client_name"}
-    }
-    return {"kind": kind, "settings": settings}
+    described: dict[str, Any] = {"kind": kind, "settings": _portable(pool.connection_kwargs)}
+    if isinstance(pool, _SENTINEL_POOLS):
+        described["sentinels"] = [list(_address(sentinel)) for sentinel in pool.sentinel_manager.sentinels]
+        described["service"] = pool.service_name
+        described["sentinel_settings"] = _portable(pool.sentinel_manager.sentinel_kwargs)
+    return described
 
 
 def connect_as(description: dict[str, Any]) -> Redis:
     """Make a client from what `describe` said in another process."""
+    if "sentinels" in description:
+        instances = [tuple(address) for address in description["sentinels"]]
+        settings = dict(description["settings"], ssl=description["kind"] == "ssl")
+        return connect_through_sentinels(
+            instances, description["service"], description["sentinel_settings"], **settings
+        )
     classes: dict[str, Any] = {"unix": UnixDomainSocketConnection, "ssl": SSLConnection}
     settings = dict(description["settings"], socket_timeout=None, retry=Retry(NoBackoff(), 0))
     if description["kind"] in classes:
@@ -184,22 +228,41 @@ def connect_as(description: dict[str, Any]) -> Redis:
 
 def connect_sync_as(description: dict[str, Any]) -> redis.Redis:
     """Make a blocking client from what `describe` said in another process."""
-    classes: dict[str, Any] = {"unix": redis.UnixDomainSocketConnection, "ssl": redis.SSLConnection}
     settings = {name: value for name, value in description["settings"].items() if name != "retry"}
+    if "sentinels" in description:
+        instances = [tuple(address) for address in description["sentinels"]]
+        manager = redis.Sentinel(instances, sentinel_kwargs=description["sentinel_settings"])
+        master: redis.Redis = manager.master_for(description["service"], **settings, ssl=description["kind"] == "ssl")
+        return master
+    classes: dict[str, Any] = {"unix": redis.UnixDomainSocketConnection, "ssl": redis.SSLConnection}
     if description["kind"] in classes:
         settings["connection_class"] = classes[description["kind"]]
     return redis.Redis(connection_pool=redis.ConnectionPool(**settings))
 
 
-def where(connection: Redis | redis.Redis) -> str:
+def _portable(settings: Mapping[str, Any]) -> dict[str, Any]:
+    left = {"decode_responses", "socket_timeout", "client_name"}
+    return {name: value for name, value in settings.items() if isinstance(value, _PORTABLE) and name not in left}
+
+
+def _address(sentinel: AnyRedis) -> tuple[str, int]:
+    settings: dict[str, Any] = sentinel.connection_pool.connection_kwargs
+    return settings["host"], settings["port"]
+
+
+def where(connection: AnyRedis) -> str:
     """The place a client connects to, for people: no user, no password."""
-    settings: dict[str, Any] = connection.connection_pool.connection_kwargs
+    pool: Any = connection.connection_pool
+    settings: dict[str, Any] = pool.connection_kwargs
+    if isinstance(pool, _SENTINEL_POOLS):
+        named = ", ".join(f"{host}:{port}" for host, port in map(_address, pool.sentinel_manager.sentinels))
+        return f"{pool.service_name}/{settings.get('db') or 0} of the sentinels {named}"
     if "path" in settings:
         return f"unix://{settings['path']}"
     return f"{settings.get('host', 'localhost')}:{settings.get('port', 6379)}/{settings.get('db') or 0}"
 
 
-def place_of(connection: Redis | redis.Redis | str | None) -> str:
+def place_of(connection: AnyRedis | str | None) -> str:
     """The place that a client, a URL, or that of the environment leads to, as `where` says it; nothing is connected.
 
     Raises:

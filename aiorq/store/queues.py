@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -53,10 +54,11 @@ def remove_into(store: Store, pipeline: AnyPipeline, queue: str, job_id: str) ->
     commands.lrem(store.keys.queue(queue), 1, job_id)
 
 
-async def empty(store: Store, queue: str) -> int:
+async def empty(store: Store, queue: str, progress: Callable[[int], None] | None = None) -> int:
     """Delete the jobs that wait, 500 in each atomic step; returns how many entries there were.
 
     What comes to the queue meanwhile is spared: among it are jobs that had waited for those, or for their rate limit.
+    `progress` is told after each step how many entries it took.
     """
     waiting, emptied = await count(store, queue), 0
     while emptied < waiting:
@@ -64,6 +66,8 @@ async def empty(store: Store, queue: str) -> int:
         if not taken:
             break
         emptied += taken
+        if progress is not None:
+            progress(taken)
     return emptied
 
 
@@ -101,7 +105,7 @@ class Pause:
 
 async def pause(store: Store, queue: str, reason: str) -> Pause:
     """Let no worker take jobs from a queue. One that is paused already stays so since then, with the new reason."""
-    return _pause(await store.run("pause", [store.keys.paused], queue, reason))
+    return read_pause(await store.run("pause", [store.keys.paused], queue, reason))
 
 
 async def resume(store: Store, queue: str) -> bool:
@@ -112,11 +116,11 @@ async def resume(store: Store, queue: str) -> bool:
 async def paused(store: Store, queue: str) -> Pause | None:
     """Why and since when a queue is paused; None when it is not."""
     raw = await store.transport.execute("HGET", store.keys.paused, queue)
-    return None if raw is None else _pause(raw)
+    return None if raw is None else read_pause(raw)
 
 
-def _pause(raw: bytes) -> Pause:
-    # Whatever stands there, the queue is paused.
+def read_pause(raw: bytes) -> Pause:
+    """Why and since when, from what is on record; whatever stands there, the queue is paused."""
     try:
         record = json.loads(raw)
         return Pause(str(record["reason"]), decode_date(str(record["since"])))

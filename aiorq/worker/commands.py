@@ -56,7 +56,10 @@ async def obey(state: State, runner: Runner, leases: Leases, schedule: Schedule)
 def _obey(state: State, runner: Runner, message: dict[str, Any]) -> bool:
     """Do what a message says; False when it says nothing that is known."""
     command, job_id, token = message.get("command"), message.get("job_id"), message.get("execution_id")
-    if command == "shutdown":
+    if command == "shutdown" and message.get("aiorq_now") is True:
+        log.warning("told to shut down now: killing what runs, and putting it back")
+        state.request_stop(Stop.COLD)
+    elif command == "shutdown":
         log.warning("told to shut down: finishing what runs")
         state.request_stop(Stop.WARM)
     elif command == "kill-horse":

@@ -27,11 +27,13 @@ from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
 
 from aiorq.execution.zygote import die_with_parent
+from aiorq.process_title import show_title
 from aiorq.queue import Queue
 from aiorq.record import JobRecord
 from aiorq.store.connection import AnyRedis, connect_as, describe
 from aiorq.worker.logs import DATE_FORMAT, LOG_FORMAT, set_up_logging
-from aiorq.worker.options import AnyQueue, NamedQueue, as_queues, random_name
+from aiorq.worker.options import AnyQueue, DequeueStrategy, NamedQueue, as_queues, as_strategy, random_name
+from aiorq.worker.service import ServiceManager
 from aiorq.worker.supervisor import Hook, Supervisor
 from aiorq.worker.worker import Worker
 
@@ -136,6 +138,9 @@ class Pool:
         """Whether SIGHUP came: the pool ends as at a first SIGTERM, and whoever started it is to start it anew."""
         self._signals = 0
         self._heard: deque[str] = deque()
+        self._told_end = False
+        self._strategy = DequeueStrategy.DEFAULT
+        self._fork = True
         self._burst = False
         self._pause = 0.0
         self._not_before = 0.0
@@ -159,6 +164,8 @@ class Pool:
         *,
         date_format: str = DATE_FORMAT,
         log_format: str = LOG_FORMAT,
+        dequeue_strategy: DequeueStrategy | str = DequeueStrategy.DEFAULT,
+        fork: bool = True,
     ) -> None:
         """Run the workers until told to stop: the way for scripts.
 
@@ -174,32 +181,40 @@ class Pool:
                 logging alone.
             date_format: of times in that log.
             log_format: of its lines.
+            dequeue_strategy: from which queue each worker takes jobs; as for `Worker.work`.
+            fork: False to import modules afresh in the processes that fork jobs; as for `Worker.run`.
 
         Raises:
+            ValueError: an unknown strategy.
             RuntimeError: called from another thread, or within an event loop.
         """
         if threading.current_thread() is not threading.main_thread():
             raise RuntimeError("a pool of workers can be started in the main thread only")
         if asyncio._get_running_loop() is not None:
             raise RuntimeError("a pool of workers cannot be started within an event loop: it forks its process")
+        self._strategy, self._fork = as_strategy(dequeue_strategy), fork
         if logging_level is not None:
             set_up_logging(logging_level, date_format, log_format)
         if threading.active_count() > 1:
             others = ", ".join(thread.name for thread in threading.enumerate() if thread.name != "MainThread")
             log.warning("this process is forked although it has threads (%s): what they hold stays locked", others)
         log.info("pool %s (pid %d) starts %d workers", self.name, os.getpid(), self.num_workers)
-        self._burst, self._signals, self.restart_requested = burst, 0, False
+        self._burst, self._signals, self.restart_requested, self._told_end = burst, 0, False, False
         self.status = self.Status.STARTED
+        manager = ServiceManager.take()
         with ExitStack() as stack:
+            stack.callback(manager.give_back)
             woken = self._handle_signals(stack)
             stack.callback(self._abandon)
             self.start_workers(burst)
+            manager.ready(self._describe())
             while True:
                 self._tell_heard()
                 self.check_workers(respawn=not burst)
+                self._inform(manager)
                 if not self.worker_dict and (burst or self.status is self.Status.STOPPED):
                     break
-                self._wait(woken)
+                self._wait(woken, manager.seconds)
         self.status = self.Status.STOPPED
         self._tell_heard()
         log.info("pool %s ended", self.name)
@@ -281,11 +296,27 @@ class Pool:
             self._not_before = now + self._pause
             self._pause = min(max(2 * self._pause, _PAUSE), _LONGEST_PAUSE)
 
-    def _wait(self, woken: int) -> None:
-        """Wait for a signal, the end of a worker or the end of a pause."""
-        seconds = None
+    def _describe(self) -> str:
+        ending = "ending, " if self.status is self.Status.STOPPED else ""
+        return f"{ending}{len(self.worker_dict)} of {self.num_workers} workers, for {', '.join(self._queue_names)}"
+
+    def _inform(self, manager: ServiceManager) -> None:
+        """Tell the service manager, and the title of the process, how the pool does."""
+        manager.alive()
+        if self.status is self.Status.STOPPED and not self._told_end:
+            self._told_end = True
+            if self.restart_requested:
+                manager.reloading()
+            else:
+                manager.stopping(self._describe())
+        manager.show(self._describe())
+        show_title(f"pool {self.name}: {self._describe()}")
+
+    def _wait(self, woken: int, seconds: float | None) -> None:
+        """Wait for a signal, the end of a worker or the end of a pause, so many seconds at most (None for ever)."""
         if not self._burst and self.status is self.Status.STARTED and len(self.worker_dict) < self.num_workers:
-            seconds = max(0.0, self._not_before - time.monotonic())
+            pause = max(0.0, self._not_before - time.monotonic())
+            seconds = pause if seconds is None else min(pause, seconds)
         if select.select([woken], [], [], seconds)[0]:
             os.read(woken, 4096)
 
@@ -351,7 +382,7 @@ class Pool:
             signal.signal(_ORPHANED, lambda *_: worker.request_stop(cold=True))
             die_with_parent(pool, _ORPHANED)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-            worker.run(burst=burst)
+            worker.run(burst=burst, dequeue_strategy=self._strategy, fork=self._fork)
             code = 0
         except Exception:  # nothing above this says it
             log.exception("worker %s", name)

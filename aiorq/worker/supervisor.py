@@ -64,6 +64,7 @@ from aiorq.worker.outcomes import KILLED_AT_STOP
 from aiorq.worker.reap import look_after
 from aiorq.worker.run import Runner
 from aiorq.worker.schedule import Schedule
+from aiorq.worker.service import ServiceManager, keep_informed
 from aiorq.worker.state import State, Stop, log
 
 Q = TypeVar("Q")
@@ -211,6 +212,7 @@ class Supervisor:
         self._boot = f"{os.getpid()}:{secrets.token_hex(8)}"
         self._state: State | None = None
         self._requested = Stop.NOT
+        self._told_cold = False  # by a command
         self._signals = 0
         self._failure: AiorqError | None = None
         self.restart_requested = False
@@ -265,7 +267,7 @@ class Supervisor:
     @property
     def cold(self) -> bool:
         """Whether the worker was told to stop without waiting for its jobs."""
-        return self._requested is Stop.COLD
+        return self._requested is Stop.COLD or self._told_cold
 
     def run(
         self,
@@ -281,6 +283,8 @@ class Supervisor:
         fork: bool = True,
     ) -> bool:
         """Work until told to stop, in an event loop of its own: the way for scripts. SIGINT, SIGTERM and SIGHUP end it.
+
+        The service manager that the environment names, systemd's way, is told how the worker does; see `service`.
 
         Must be called from the main thread, outside of any event loop. Where nothing speaks against it this process is
         forked first, so that jobs find every module imported that was imported here.
@@ -303,6 +307,7 @@ class Supervisor:
         as_strategy(dequeue_strategy)
         if logging_level is not None:
             set_up_logging(logging_level, date_format, log_format)
+        manager = ServiceManager.take()  # before anything is forked that has no part in it
         zygote = fork_zygote() if fork and self._forks else None
 
         async def main() -> bool:
@@ -315,12 +320,16 @@ class Supervisor:
                     dequeue_strategy=dequeue_strategy,
                     with_scheduler=with_scheduler,
                     zygote=zygote,
+                    manager=manager,
                 )
             finally:  # no connection outlives the event loop
                 await store_of(self._client(), self._prefix).connection.aclose()
                 self._own = None
 
-        return self._run_in_loop(main)
+        try:
+            return self._run_in_loop(main)
+        finally:
+            manager.give_back()
 
     async def _work(
         self,
@@ -335,6 +344,7 @@ class Supervisor:
         *,
         handle_signals: bool,
         zygote: Zygote | None = None,
+        manager: ServiceManager | None = None,
     ) -> bool:
         _check_limits(max_jobs, max_idle_time)
         strategy = as_strategy(dequeue_strategy)
@@ -369,12 +379,14 @@ class Supervisor:
                         strategy=strategy,
                     ),
                     shows=not burst,
+                    manager=manager,
                 )
             finally:
                 with anyio.CancelScope(shield=True):
                     await executor.close()
                     if entered:
                         await self._retire(state)
+                self._told_cold = state.stop is Stop.COLD
                 self._state = None
                 if self._own is not None:
                     await self._own.aclose()
@@ -416,7 +428,13 @@ class Supervisor:
         return Settings(context, list(self.options.path), list(self.options.preload))
 
     async def _supervise(
-        self, state: State, executor: Executor, take_jobs: Callable[..., Awaitable[None]], *, shows: bool
+        self,
+        state: State,
+        executor: Executor,
+        take_jobs: Callable[..., Awaitable[None]],
+        *,
+        shows: bool,
+        manager: ServiceManager | None,
     ) -> None:
         if not await self._start(state, executor):
             return
@@ -438,6 +456,8 @@ class Supervisor:
                     "cron": look_after_entries(state),
                     "executor": self._end_if_broken(state, executor),
                 }
+                if manager is not None:
+                    duties["service"] = keep_informed(state, manager, lambda: self.restart_requested)
                 tasks = [group.create_task(duty, name=f"aiorq {name}") for name, duty in duties.items()]
                 await take_jobs(state, runner, schedule=schedule)
                 if state.running:

@@ -5,14 +5,19 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from redis.asyncio import Redis
+
+from aiorq import Queue
+from tests.cli.terminal import AIORQ, Terminal
+from tests.interop.conftest import Gate
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 Start = Callable[..., "subprocess.Popen[str]"]
-AIORQ = [sys.executable, "-m", "aiorq"]
 
 
 @pytest.fixture
@@ -40,9 +45,9 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Start a command; what still runs at the end of the test is killed."""
     started: list[subprocess.Popen[str]] = []
 
-    def start_command(*arguments: str, **settings: str) -> subprocess.Popen[str]:
+    def start_command(*arguments: str, module: str = "aiorq", **settings: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [*AIORQ, *arguments],
+            [sys.executable, "-m", module, *arguments],
             env=os.environ | settings,
             cwd=tmp_path,
             stdin=subprocess.DEVNULL,
@@ -58,3 +63,50 @@ def start(tmp_path: Path) -> Iterator[Start]:
         if process.poll() is None:
             process.kill()
         process.communicate()
+
+
+@pytest.fixture
+def terminal(url: str, tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
+    """Run commands in pseudo-terminals, on the server of the tests; what still runs at the end is killed."""
+    opened: list[Terminal] = []
+
+    def open_terminal(*arguments: str, **settings: Any) -> Terminal:
+        opened.append(Terminal(tmp_path, url, *arguments, **settings))
+        return opened[-1]
+
+    yield open_terminal
+    for each in opened:
+        each.close()
+
+
+@pytest.fixture
+def make_gate(tmp_path: Path) -> Iterator[Callable[[], Gate]]:
+    """Make gates, each of which holds a job while it runs; those that are shut at the end of the test are opened."""
+    gates: list[Gate] = []
+
+    def make() -> Gate:
+        gates.append(Gate(tmp_path / f"gate{len(gates)}"))
+        return gates[-1]
+
+    yield make
+    for gate in gates:
+        gate.close()
+
+
+@pytest.fixture
+def busy(
+    connection: Redis, url: str, start: Start, make_gate: Callable[[], Gate], jobs_path: str
+) -> Callable[..., Awaitable[tuple[subprocess.Popen[str], Gate]]]:
+    """Start a worker that runs a job which waits at a gate."""
+
+    async def begin(
+        name: str, *options: str, queue: str = "shop", job_id: str = "running", module: str = "aiorq"
+    ) -> tuple[subprocess.Popen[str], Gate]:
+        gate = make_gate()
+        await Queue(queue, connection).enqueue("jobs.touch_and_wait", *gate.args, job_id=job_id, at_front=True)
+        where = ["--url", url, "--path", jobs_path]
+        process = start("worker", queue, *where, "--name", name, *options, module=module)
+        await gate.reached()
+        return process, gate
+
+    return begin

@@ -14,7 +14,7 @@ ROOT = Path(aiorq.__file__).parent
 LAYERS = {
     "values": {
         *("errors", "status", "keys", "seconds", "options", "serializers", "call", "record", "current"),
-        *("retry", "callback", "dependency", "rate_limit", "webhook", "outcome", "ending", "crontab"),
+        *("retry", "callback", "dependency", "rate_limit", "webhook", "outcome", "ending", "crontab", "process_title"),
     },
     "redis": {"scripts", "store"},
     "handles": {
@@ -36,7 +36,7 @@ LAYERS = {
     },
     "execution": {"execution"},
     "worker": {"worker"},
-    "edges": {"server", "cli", "sync", "testing", "__main__", ""},
+    "edges": {"server", "inspection", "cli", "sync", "testing", "__main__", ""},
 }
 BELOW = {
     "values": {"values"},
