@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import rq
-import rq.job
 import rq.suspension
 from rq.command import send_stop_job_command
 
@@ -30,7 +29,7 @@ def _theirs() -> Any:
 def tell_of_my_job() -> tuple[str, str, str]:
     """What rq knows of the job that runs here, which leaves a note with it."""
     job: Any = rq.get_current_job()
-    assert type(job) is rq.job.Job
+    assert type(job).__module__ == "rq.job"
     job.meta["noted"] = job.func_name
     job.save_meta()
     return job.id, job.origin, job.get_status()
