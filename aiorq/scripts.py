@@ -2,8 +2,8 @@
 
 A file under `lua/` opens with `#!lua` and its flags, says in its header what it does, its KEYS and ARGV, what it
 returns and from which state to which it moves a job, and pulls in shared pieces from `lua/lib/` with lines
-`-- @include name`. The pieces are put in here, once, when the script is first asked for, without the functions that it
-does not use.
+`-- @include name`, as pieces do. They are put in here, each once, when the script is first asked for, without the
+functions that it does not use.
 """
 
 from __future__ import annotations
@@ -48,9 +48,15 @@ def load(name: str, clock: str = "clock") -> Script:
     folder = files("aiorq").joinpath("lua")
     source = folder.joinpath(f"{name}.lua").read_text(encoding="utf-8")
 
+    included: set[str] = set()
+
     def piece(match: re.Match[str]) -> str:
         wanted = clock if match[1] == "clock" else match[1]
-        return folder.joinpath("lib", f"{wanted}.lua").read_text(encoding="utf-8").rstrip()
+        if wanted in included:  # one that another piece includes as well
+            return ""
+        included.add(wanted)
+        text = folder.joinpath("lib", f"{wanted}.lua").read_text(encoding="utf-8").rstrip()
+        return _INCLUDE.sub(piece, text)
 
     return Script(name, _without_unused(_INCLUDE.sub(piece, source)))
 

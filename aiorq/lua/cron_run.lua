@@ -18,6 +18,7 @@
 -- @include job
 -- @include execution
 -- @include dependents
+-- @include plain_enqueue
 -- @include enqueue
 -- @include cron
 local queues, entries = KEYS[1], KEYS[2]

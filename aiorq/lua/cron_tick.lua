@@ -27,6 +27,7 @@
 -- @include job
 -- @include execution
 -- @include dependents
+-- @include plain_enqueue
 -- @include enqueue
 -- @include cron
 local queues, upcoming = KEYS[1], KEYS[2]

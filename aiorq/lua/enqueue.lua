@@ -23,20 +23,32 @@
 --
 -- A nonce tells two calls for the same id from one call that was sent twice. An empty nonce says that the id is new, a
 -- random one: a job of that id can then only be the work of the same call.
--- @include keys
+-- @include queue_keys
 -- @include clock
 -- @include dates
+-- @include plain_enqueue
+
+-- What other jobs need is made when the first of them comes: Lua makes each function anew at every call.
+local function full_enqueue()
+-- @include keys
 -- @include stops
 -- @include place
 -- @include job
 -- @include execution
 -- @include dependents
 -- @include enqueue
+return enqueue_one
+end
+
 local queues, prefix = KEYS[1], ARGV[1]
-local batch = new_batch(prefix, queues, now())
-local reply = {batch.stamp}
-local index = 2
+local batch, enqueue_other = new_batch(prefix, queues, now()), nil
+local reply, index = {batch.stamp}, 2
 while index <= #ARGV do
-  reply[#reply + 1], index = enqueue_one(batch, ARGV, index)
+  local word, following = enqueue_plain(batch, ARGV, index)
+  if not word then
+    enqueue_other = enqueue_other or full_enqueue()
+    word, following = enqueue_other(batch, ARGV, index)
+  end
+  reply[#reply + 1], index = word, following
 end
 return reply

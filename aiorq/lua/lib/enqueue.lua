@@ -1,17 +1,4 @@
--- Putting one job where it waits for its run.
-
--- What the jobs of one call share.
-local function new_batch(prefix, queues, moment)
-  return {prefix = prefix, queues = queues, moment = moment, stamp = iso(moment), fit = {}, entered = {}}
-end
-
-local function holds_kind(batch, key, kind)
-  if batch.fit[key] == nil then
-    local held = redis.call('TYPE', key).ok
-    batch.fit[key] = held == kind or held == 'none'
-  end
-  return batch.fit[key]
-end
+-- Putting one job where it waits for its run, whatever it asks for; with plain_enqueue for what most ask for.
 
 -- What the texts behind the fields say.
 local function read_wishes(batch, texts, first, last)
@@ -107,7 +94,7 @@ end
 -- Put one job where it waits for its run. `texts` from `index` on are what enqueue.lua's header says of a job; returns the
 -- word that it says for what became of it, and the index behind.
 local function enqueue_one(batch, texts, index)
-  local prefix, stamp = batch.prefix, batch.stamp
+  local prefix = batch.prefix
   local id, queue, nonce, front, ttl, count, more = unpack(texts, index, index + 6)
   local first, last = index + 7, index + 6 + tonumber(count)
   local wishes = more ~= '0' and read_wishes(batch, texts, last + 1, last + tonumber(more)) or nil
@@ -138,10 +125,7 @@ local function enqueue_one(batch, texts, index)
     word = 'cycle'
   end
   if word == 'queued' and not repeated then
-    if not batch.entered[list] then
-      redis.call('SADD', batch.queues, list)
-      batch.entered[list] = true
-    end
+    enter_queue(batch, list)
     if known then
       -- A new life under an old id: only the jobs that wait for it stay.
       if status and origin then leave_place(prefix, id, status, origin, worker, 'replaced') end
@@ -157,8 +141,7 @@ local function enqueue_one(batch, texts, index)
       redis.call('HSET', key, unpack(texts, first, last))
       word = place_wished(batch, id, queue, front == '1', wishes)
     else
-      redis.call('HSET', key, 'status', 'queued', 'enqueued_at', stamp, unpack(texts, first, last))
-      redis.call(front == '1' and 'LPUSH' or 'RPUSH', list, id)
+      push_job(batch, id, list, front, unpack(texts, first, last))
     end
     if ttl ~= '' and word ~= 'started' then expire_job(prefix, id, ttl) end
   end

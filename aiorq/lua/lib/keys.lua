@@ -1,7 +1,6 @@
 -- The names of keys below a prefix; aiorq/keys.py holds the same names.
+-- @include queue_keys
 local function queues_key(prefix) return prefix .. ':queues' end
-local function queue_key(prefix, queue) return prefix .. ':queue:' .. queue end
-local function job_key(prefix, id) return prefix .. ':job:' .. id end
 local function dependents_key(prefix, id) return prefix .. ':job:' .. id .. ':dependents' end
 local function dependencies_key(prefix, id) return prefix .. ':job::' .. id .. ':dependencies' end
 local function results_key(prefix, id) return prefix .. ':results:' .. id end
@@ -14,7 +13,6 @@ local function worker_key(prefix, name) return prefix .. ':worker:' .. name end
 local function worker_executions_key(prefix, name) return prefix .. ':worker:' .. name .. ':executions' end
 local function inbox_key(prefix, worker, queue) return prefix .. ':aiorq:inbox:' .. worker .. ':' .. queue end
 local function ended_key(prefix, token) return prefix .. ':aiorq:ended:' .. token end
-local function gone_key(prefix, id) return prefix .. ':aiorq:gone:' .. id end
 local function suspended_key(prefix) return prefix .. ':suspended' end
 local function dropped_key(prefix) return prefix .. ':aiorq:dropped' end
 local function intermediate_key(prefix, queue) return prefix .. ':queue:' .. queue .. ':intermediate' end
