@@ -46,7 +46,7 @@ __all__ = [
 R = TypeVar("R")
 
 
-class Job(JobStates, PlacedJob, Generic[R]):
+class Job(JobStates[R], PlacedJob, Generic[R]):
     """A call that is to run, runs or ran in a worker.
 
     Attributes show what the object last read or was made with; methods ask Redis, and so do the `is_...` properties.
@@ -554,9 +554,7 @@ def _current(run: CurrentRun) -> Job[Any]:
     if not issubclass(kind, Job):  # it is of the other API
         kind = Job
     job: Job[Any] = kind(run.job_id, None, run.serializer, prefix=run.prefix)
-    job._connection = lambda: connect_sync_as(
-        dict(run.connection)
-    )  # anew in each event loop that the job's function runs
+    job._connection = lambda: connect_sync_as(dict(run.connection))
     job.decode(run.fields)
     job.status = JobStatus.STARTED
     job.worker_name = run.worker_name

@@ -105,7 +105,6 @@ class Queue(Counted):
     def store(self) -> Store:
         """Where the queue lives. Connects nothing."""
         store = self._store
-        # The client of a URL is one for each event loop.
         if store is None or not (isinstance(self._connection, Redis) or store.transport.is_home):
             store = self._store = store_of(self._connection, self._prefix)
         return store
