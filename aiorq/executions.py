@@ -65,6 +65,10 @@ class Execution:
         """The key of the execution's hash."""
         return self._keys.execution(self.job_id, self.id)
 
+    @property
+    def _store(self) -> Store:
+        return store_of(self._connection, self._keys.prefix)
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.id!r}, {self.job_id!r})"
 
@@ -114,8 +118,7 @@ class Execution:
             ValueError: the execution has ended, or never was.
             CorruptJobError: what Redis holds for it cannot be read.
         """
-        store = store_of(self._connection, self._keys.prefix)
-        (entry,) = await executions.fetch_many(store, [(self.job_id, self.id)])
+        (entry,) = await executions.fetch_many(self._store, [(self.job_id, self.id)])
         if entry is None:
             raise ValueError(f"no execution {self.id!r} of job {self.job_id!r}: it has ended, or never was")
         if not isinstance(entry, Entry):

@@ -79,6 +79,13 @@ class Job(PlacedJob, Generic[R]):
             store = self._store = store_of(source, self._prefix)
         return store
 
+    def belong_to(self, connection: Redis | str | None, prefix: str | None) -> None:
+        """Be a job of where a queue is, as far as this object was not told where its job belongs."""
+        if self._connection is None and connection is not None:
+            self._connection, self._store = connection, None
+        if self._prefix is None and prefix is not None:
+            self._prefix, self._store = prefix, None
+
     @property
     def connection(self) -> Redis:
         """The client that the job uses."""

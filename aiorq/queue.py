@@ -452,7 +452,8 @@ class Queue:
     ) -> Job[R]:
         """Put a job that was made with `Job.create`, or read, on the queue, in one atomic step.
 
-        It becomes a job of this queue and begins a new life, whatever became of it before.
+        It becomes a job of this queue and begins a new life, whatever became of it before. One that was made without a
+        connection takes that of the queue.
 
         Args:
             job: which.
@@ -544,6 +545,7 @@ class Queue:
         *,
         fills: bool = True,
     ) -> Job[R]:
+        job.belong_to(self._connection, self._prefix)
         job.timeout = parse_timeout(job.timeout)
         if job.timeout is None and fills:
             job.timeout = self.default_timeout

@@ -11,12 +11,16 @@ from asyncio import Future
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 
 from aiorq.errors import AiorqError, StoreError
+from aiorq.scripts import load
 from aiorq.store.base import Store
 from aiorq.store.commands import MAX_GRACE
 from aiorq.store.jobs import enqueue_dependents
 from aiorq.store.replies import Value, is_missing
+
+_ENDINGS: Final = ("finish", "fail", "retry", "stop", "release")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,16 @@ class Claimed:
 
     run: Run
     fields: dict[bytes, bytes]
+
+
+async def prepare(store: Store) -> None:
+    """Have the server know the scripts that end runs.
+
+    The next claim leaves with the outcome before it. Were the script of that to be loaded first, the claim would come
+    before it, and not see what it puts at the front of the queue.
+    """
+    with contextlib.suppress(StoreError):  # who may not load scripts may still run them
+        await store.transport.execute_many([("SCRIPT", "LOAD", load(name).source) for name in _ENDINGS])
 
 
 def new_nonce() -> str:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 from redis import Redis
 
@@ -16,14 +15,14 @@ from aiorq.store import executions, registries
 from aiorq.store.base import Store
 from aiorq.store.blocking import drive, store_of
 from aiorq.store.executions import Entry, RunId
-from aiorq.sync.operators import Listed
+from aiorq.sync.operators import Listed, OfJob
 
 log = logging.getLogger(__name__)
 
 _PAGE = 500
 
 
-class Execution:
+class Execution(OfJob):
     """One run of a job. What it shows is what was last read; making one reads nothing."""
 
     def __init__(
@@ -49,8 +48,7 @@ class Execution:
         self.id = id
         self.job_id = job_id
         self.worker_name = worker_name
-        self.job: Any = job
-        """The job, where the execution was found through it; else None: `Job.fetch(execution.job_id)` reads it."""
+        self._job = job
         self.created_at: datetime = datetime.now(UTC)
         """When the run began."""
         self.last_heartbeat: datetime = self.created_at
@@ -67,6 +65,10 @@ class Execution:
     def key(self) -> str:
         """The key of the execution's hash."""
         return self._keys.execution(self.job_id, self.id)
+
+    @property
+    def _store(self) -> Store:
+        return store_of(self._connection, self._keys.prefix)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.id!r}, {self.job_id!r})"
@@ -117,8 +119,7 @@ class Execution:
             ValueError: the execution has ended, or never was.
             CorruptJobError: what Redis holds for it cannot be read.
         """
-        store = store_of(self._connection, self._keys.prefix)
-        (entry,) = drive(executions.fetch_many(store, [(self.job_id, self.id)]))
+        (entry,) = drive(executions.fetch_many(self._store, [(self.job_id, self.id)]))
         if entry is None:
             raise ValueError(f"no execution {self.id!r} of job {self.job_id!r}: it has ended, or never was")
         if not isinstance(entry, Entry):

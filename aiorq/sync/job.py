@@ -46,7 +46,7 @@ __all__ = [
 R = TypeVar("R")
 
 
-class Job(JobStates, PlacedJob, Generic[R]):
+class Job(JobStates[R], PlacedJob, Generic[R]):
     """A call that is to run, runs or ran in a worker.
 
     Attributes show what the object last read or was made with; methods ask Redis, and so do the `is_...` properties.
@@ -81,6 +81,13 @@ class Job(JobStates, PlacedJob, Generic[R]):
             source = self._connection() if callable(self._connection) else self._connection
             store = self._store = store_of(source, self._prefix)
         return store
+
+    def belong_to(self, connection: Redis | str | None, prefix: str | None) -> None:
+        """Be a job of where a queue is, as far as this object was not told where its job belongs."""
+        if self._connection is None and connection is not None:
+            self._connection, self._store = connection, None
+        if self._prefix is None and prefix is not None:
+            self._prefix, self._store = prefix, None
 
     @property
     def connection(self) -> Redis:
@@ -554,9 +561,7 @@ def _current(run: CurrentRun) -> Job[Any]:
     if not issubclass(kind, Job):  # it is of the other API
         kind = Job
     job: Job[Any] = kind(run.job_id, None, run.serializer, prefix=run.prefix)
-    job._connection = lambda: connect_sync_as(
-        dict(run.connection)
-    )  # anew in each event loop that the job's function runs
+    job._connection = lambda: connect_sync_as(dict(run.connection))
     job.decode(run.fields)
     job.status = JobStatus.STARTED
     job.worker_name = run.worker_name

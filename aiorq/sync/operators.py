@@ -6,38 +6,50 @@ The classes that are made of the async ones derive from these.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
+from aiorq.record import JobRecord
 from aiorq.result import ResultType
 from aiorq.status import JobStatus
+from aiorq.store.base import Store
 
 if TYPE_CHECKING:
     from aiorq.sync.results import Result
+
+R = TypeVar("R")
 
 
 class Counted:
     """A queue: `len()` is the number of jobs that wait."""
 
-    count: Any
+    @property
+    def count(self) -> int:
+        """How many jobs wait."""
+        raise NotImplementedError
 
     def __len__(self) -> int:
-        return int(self.count)
+        return self.count
 
     def __bool__(self) -> bool:
         return True  # an empty queue is one too
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Self]:
         yield self  # RQ: where several queues are expected, one will do
 
 
 class Listed:
     """A registry: `len()` is the number of its entries, `in` asks for one."""
 
-    count: Any
     contains: Any
 
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        raise NotImplementedError
+
     def __len__(self) -> int:
-        return int(self.count)
+        return self.count
 
     def __bool__(self) -> bool:
         return len(self) > 0  # RQ
@@ -46,14 +58,45 @@ class Listed:
         return bool(self.contains(item))
 
 
-class JobStates:
+class OfJob:
+    """An execution: it finds its job."""
+
+    job_id: str
+    _job: JobRecord | None
+
+    @property
+    def _store(self) -> Store:
+        raise NotImplementedError
+
+    @property
+    def job(self) -> Any:
+        """The job whose execution it is, read where it was not found through it.
+
+        Raises:
+            NoSuchJobError: it does not exist (any more).
+        """
+        if self._job is None:
+            kind = import_module("aiorq.sync.job").Job  # which is built upon executions
+            self._job = kind.fetch(self.job_id, self._store.connection, prefix=self._store.keys.prefix)
+        return self._job
+
+
+class JobStates(Generic[R]):
     """A job: whether it is in a state, and what became of it, asked anew at each look."""
+
+    origin: str
+    serializer: Any
+
+    @property
+    def store(self) -> Store:
+        """Where the job lives."""
+        raise NotImplementedError
 
     def get_status(self, refresh: bool = True) -> JobStatus:
         """The state of the job."""
         raise NotImplementedError
 
-    def latest_result(self, timeout: float = 0) -> Result[Any] | None:
+    def latest_result(self, timeout: float = 0) -> Result[R] | None:
         """The newest outcome."""
         raise NotImplementedError
 
@@ -103,7 +146,29 @@ class JobStates:
         return self.get_status() is JobStatus.READY_TO_ENQUEUE
 
     @property
-    def result(self) -> Any:
+    def started_job_registry(self) -> Listed:
+        """The jobs of its queue that run."""
+        return self._registry("StartedJobRegistry")
+
+    @property
+    def finished_job_registry(self) -> Listed:
+        """The jobs of its queue that have finished and are kept."""
+        return self._registry("FinishedJobRegistry")
+
+    @property
+    def failed_job_registry(self) -> Listed:
+        """The jobs of its queue that failed or were stopped, and are kept."""
+        return self._registry("FailedJobRegistry")
+
+    def _registry(self, name: str) -> Listed:
+        kind: Any = getattr(import_module("aiorq.sync.registry"), name)  # which is built upon jobs
+        found: Listed = kind(
+            self.origin, self.store.connection, type(self), None, self.serializer, prefix=self.store.keys.prefix
+        )
+        return found
+
+    @property
+    def result(self) -> R | None:
         """What the function returned; None where the newest outcome is no success. RQ deprecates it: `return_value()`.
 
         Raises:

@@ -105,7 +105,6 @@ class Queue(Counted):
     def store(self) -> Store:
         """Where the queue lives. Connects nothing."""
         store = self._store
-        # The client of a URL is one for each event loop.
         if store is None or not (isinstance(self._connection, Redis) or store.transport.is_home):
             store = self._store = store_of(self._connection, self._prefix)
         return store
@@ -454,7 +453,8 @@ class Queue(Counted):
     ) -> Job[R]:
         """Put a job that was made with `Job.create`, or read, on the queue, in one atomic step.
 
-        It becomes a job of this queue and begins a new life, whatever became of it before.
+        It becomes a job of this queue and begins a new life, whatever became of it before. One that was made without a
+        connection takes that of the queue.
 
         Args:
             job: which.
@@ -546,6 +546,7 @@ class Queue(Counted):
         *,
         fills: bool = True,
     ) -> Job[R]:
+        job.belong_to(self._connection, self._prefix)
         job.timeout = parse_timeout(job.timeout)
         if job.timeout is None and fills:
             job.timeout = self.default_timeout

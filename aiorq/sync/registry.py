@@ -53,7 +53,7 @@ class BaseRegistry(Listed):
     expires: ClassVar[bool] = False
     """Whether an entry counts until the time that is its score."""
     queue_class: ClassVar[type[Any] | None] = None
-    """The class that `get_queue` makes; `aiorq.queue`, which is built upon this module, says which."""
+    """The class that `get_queue` makes; `aiorq.sync.queue`, which is built upon this module, says which."""
 
     def __init__(
         self,
@@ -119,12 +119,12 @@ class BaseRegistry(Listed):
         """The `Queue` that the registry belongs to.
 
         Raises:
-            RuntimeError: it was not made by a queue, and nobody has imported `aiorq.queue`.
+            RuntimeError: it was not made by a queue, and nobody has imported `aiorq.sync.queue`.
         """
         if self._queue is not None:
             return self._queue
         if self.queue_class is None:
-            raise RuntimeError(f"{self!r} cannot make its queue: import aiorq.queue first")
+            raise RuntimeError(f"{self!r} cannot make its queue: import aiorq.sync.queue first")
         return self.queue_class(
             self.name,
             self._connection,

@@ -6,14 +6,18 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar, cast
 
 import anyio
 from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
 
+from aiorq.call import import_name
+from aiorq.keys import Keys
 from aiorq.record import JobRecord
-from aiorq.store.connection import connect_sync_as
+from aiorq.store.connection import connect_sync_as, describe
 from aiorq.sync.job import Job
 from aiorq.sync.queue import Queue
 from aiorq.sync.worker_info import WorkerInfo, count_workers, find_worker, find_workers, worker_keys
@@ -51,6 +55,67 @@ class Worker(Supervisor):
     def queues(self) -> list[Queue]:
         """The queues, in the order that they were given in."""
         return self._make_queues(Queue)
+
+    @property
+    def info(self) -> WorkerInfo:
+        """What Redis says of it now, as of any worker (`Worker.all`); as long as it works, and for a minute after that.
+
+        What RQ's workers have of this under the same names is asked for in the same way.
+        """
+        connection, kind = self._connection, self._job_class
+        if isinstance(kind, str):
+            kind = cast("Any", import_name(kind))
+        info = WorkerInfo(
+            self.name,
+            connect_sync_as(describe(connection)) if isinstance(connection, AsyncRedis) else connection,
+            job_class=kind if isinstance(kind, type) and issubclass(kind, Job) else None,
+            serializer=self.serializer,
+            prefix=self._prefix,
+        )
+        info.refresh()
+        return info
+
+    @property
+    def key(self) -> str:
+        """The key of its hash."""
+        return Keys(self._prefix).worker(self.name)
+
+    def get_state(self) -> str:
+        """`idle`, `busy`, `suspended` or `started`; `?` where it does not work."""
+        return self.info.get_state()
+
+    def get_current_job_id(self) -> str | None:
+        """As `WorkerInfo.get_current_job_id`."""
+        return self.info.get_current_job_id()
+
+    def get_current_job(self) -> Job[Any] | None:
+        """As `WorkerInfo.get_current_job`."""
+        return self.info.get_current_job()
+
+    @property
+    def successful_job_count(self) -> int:
+        """How many of its jobs have succeeded."""
+        return self.info.successful_job_count
+
+    @property
+    def failed_job_count(self) -> int:
+        """How many of its jobs have failed."""
+        return self.info.failed_job_count
+
+    @property
+    def total_working_time(self) -> float:
+        """Seconds that its jobs have taken together."""
+        return self.info.total_working_time
+
+    @property
+    def birth_date(self) -> datetime | None:
+        """When it began to work; None as long as it has not."""
+        return self.info.birth_date
+
+    @property
+    def last_heartbeat(self) -> datetime | None:
+        """When it was last heard of."""
+        return self.info.last_heartbeat
 
     def work(
         self,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from enum import Enum
 from typing import Any, TypeVar
@@ -77,8 +78,6 @@ class WorkerInfo:
         self.version: str | None = None
         """Of aiorq, or of RQ."""
         self.python_version: str | None = None
-        self.queues: list[str] = []
-        """The names of its queues, in its order."""
         self.birth_date: datetime | None = None
         self.death_date: datetime | None = None
         self.last_heartbeat: datetime | None = None
@@ -88,6 +87,7 @@ class WorkerInfo:
         self.failed_job_count: int = 0
         self.total_working_time: float = 0.0
         """Seconds that its jobs have taken together."""
+        self._queue_names: list[str] = []
         self._connection = connection
         self._keys = Keys(prefix)
 
@@ -117,11 +117,28 @@ class WorkerInfo:
 
     def queue_names(self) -> list[str]:
         """The names of its queues, in its order."""
-        return list(self.queues)
+        return list(self._queue_names)
 
     def queue_keys(self) -> list[str]:
         """The keys of its queues, in its order."""
-        return [self._keys.queue(name) for name in self.queues]
+        return [self._keys.queue(name) for name in self._queue_names]
+
+    @property
+    def queues(self) -> list[Queue]:
+        """Its queues, in its order; those of RQ whose names aiorq does not take are left out."""
+        found = []
+        for name in self._queue_names:
+            with suppress(ValueError):
+                found.append(
+                    Queue(
+                        name,
+                        self._connection,
+                        job_class=self.job_class,
+                        serializer=self.serializer,
+                        prefix=self._keys.prefix,
+                    )
+                )
+        return found
 
     def get_state(self) -> str:
         """Its state as last read; `?` where it shows none."""
@@ -153,7 +170,7 @@ class WorkerInfo:
         self.pid = read("pid", _integer, None)
         self.version = read("version", _text, None)
         self.python_version = read("python_version", _text, None)
-        self.queues = read("queues", lambda text: text.split(","), [])
+        self._queue_names = read("queues", lambda text: text.split(","), [])
         self.birth_date = read("birth", decode_date, None)
         self.death_date = read("death", decode_date, None)
         self.last_heartbeat = read("last_heartbeat", decode_date, None)

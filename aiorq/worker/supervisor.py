@@ -522,6 +522,7 @@ class Supervisor:
         }
         ttl = self.options.worker_ttl + 60
         await workers.register(state.store, self.name, self._boot, self.options.queues, fields, ttl)
+        await runs.prepare(state.store)
 
     async def _retire(self, state: State) -> None:
         # Runs are left where the worker was cancelled, and where Redis could not be asked in time to put them back;

@@ -118,6 +118,19 @@ class TestEnqueue:
         assert (job.status, await job.get_status()) == (JobStatus.QUEUED, JobStatus.QUEUED)
         assert await queue.get_job_ids() == ["an-id"]
 
+    async def test_a_job_that_was_told_nowhere_belongs_to_its_queue(
+        self, connection: Redis, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("AIORQ_REDIS_URL", "redis://localhost:1")  # where nobody is
+        queue = Queue("low", connection, prefix="mine")
+        job = Job.create("jobs.add", (1,))
+        await queue.enqueue_job(job)
+        assert (job.key, job.connection) == (f"mine:job:{job.id}", connection)
+        assert await job.get_status() is JobStatus.QUEUED
+        told = Job.create("jobs.add", (1,), connection=connection, prefix="other")
+        await queue.enqueue_job(told)
+        assert told.key == f"other:job:{told.id}"
+
     async def test_concurrent_ones_share_round_trips_and_connections(self, queue: Queue, connection: Redis) -> None:
         jobs_of: list[Job[Any]] = []
 

@@ -66,7 +66,9 @@ class TestReading:
         (info,) = await find_workers(connection)
         assert (info.name, info.key, info.hostname, info.pid) == ("w", "rq:worker:w", "box", 77)
         assert (info.ip_address, info.version, info.python_version) == ("10.0.0.1:5", "0.1.0", "3.11")
-        assert info.queues == info.queue_names() == ["default", "other"]
+        assert info.queue_names() == ["default", "other"]
+        assert info.queues == [Queue("default"), Queue("other")]
+        assert info.queues[0].connection is connection
         assert info.queue_keys() == ["rq:queue:default", "rq:queue:other"]
         assert info.state == info.get_state() == WorkerStatus.BUSY
         assert info.birth_date == info.shutdown_requested_date == NOON
@@ -82,7 +84,7 @@ class TestReading:
         (info,) = await find_workers(connection)
         assert info.birth_date is not None
         assert info.birth_date == info.last_heartbeat
-        assert (info.queues, info.get_state()) == (["default"], "idle")
+        assert (info.queue_names(), info.get_state()) == (["default"], "idle")
         assert (info.successful_job_count, info.total_working_time, info.pid) == (0, 0.0, None)
         await workers.retire(store, "w", "boot", ["default"])
         assert await find_workers(connection) == []
@@ -96,7 +98,7 @@ class TestReading:
         theirs.set_state(rq.worker.WorkerStatus.IDLE)
         (info,) = await find_workers(connection)
         assert (info.name, info.pid, info.hostname) == ("theirs", os.getpid(), socket.gethostname())
-        assert (info.queues, info.state) == (["default", "other"], "idle")
+        assert (info.queue_names(), info.state) == (["default", "other"], "idle")
         assert (info.version, info.python_version) == (rq.__version__, sys.version)
         assert info.birth_date == theirs.birth_date
         theirs.register_death()  # type: ignore[no-untyped-call]

@@ -46,6 +46,14 @@ class Fifo:
         line, self._buffer = self._buffer.split(b"\n", 1)
         return line.decode()
 
+    def line_now(self, seconds: float = LIMIT) -> str:
+        """The next line, waited for without an event loop."""
+        while b"\n" not in self._buffer:
+            assert select.select([self._descriptor], [], [], seconds)[0], f"nobody wrote to {self.path}"
+            self._buffer += os.read(self._descriptor, 4096)
+        line, self._buffer = self._buffer.split(b"\n", 1)
+        return line.decode()
+
     async def pids(self, count: int = 1) -> list[Process]:
         """The next processes that told their ids, a line each."""
         return [Process(int(await self.line())) for _ in range(count)]

@@ -180,7 +180,8 @@ async def test_inspection(
         assert getattr(info, name) == getattr(theirs, name), name
     assert (info.successful_job_count, info.failed_job_count) == (1, 1)
     assert info.total_working_time > 0
-    assert info.queues == info.queue_names() == theirs.queue_names() == ["default", "low"]
+    assert info.queue_names() == theirs.queue_names() == ["default", "low"]
+    assert [each.name for each in info.queues] == [each.name for each in theirs.queues] == ["default", "low"]
     assert info.queue_keys() == theirs.queue_keys()
     assert info.get_state() == theirs.get_state() == "busy"
     assert info.death_date is info.shutdown_requested_date is None

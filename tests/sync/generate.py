@@ -3,6 +3,8 @@
     python -m tests.sync.generate            write the modules
     python -m tests.sync.generate --check    say which ones are not what they should be
 
+`test_generated.py` is that check too, and does not mind how another release of ruff would break lines.
+
 Of each module in `MODULES` the source is taken as it is, with these changes: `async` and `await` go; what is awaited of
 the layers below is given to `drive`; imports lead to the other modules made here, and to redis-py's blocking client;
 coroutines that RQ has as properties become properties; and the words of docstrings that speak of awaiting are others.
@@ -33,7 +35,9 @@ class Module:
     properties: frozenset[str] = frozenset()
     """`Class.method` of coroutines that are properties in RQ."""
     bases: dict[str, str] = field(default_factory=dict)
-    """Classes, and the one of `aiorq.sync.operators` that adds to each what only a blocking API can have."""
+    """Classes, and the one of `aiorq.sync.operators` that adds to each what only a blocking API can have, and which may
+    be generic.
+    """
     shared: frozenset[str] = frozenset()
     """Plain values, which are the same for both: they are imported."""
     words: tuple[tuple[str, str], ...] = ()
@@ -41,9 +45,22 @@ class Module:
 
 
 MODULES: Final = (
-    Module("executions", "executions", frozenset({"ExecutionRegistry.count"}), {"ExecutionRegistry": "Listed"}),
+    Module(
+        "executions",
+        "executions",
+        frozenset({"ExecutionRegistry.count"}),
+        {"Execution": "OfJob", "ExecutionRegistry": "Listed"},
+        words=(
+            (
+                '''        self.job: Any = job
+        """The job, where the execution was found through it; else None: `Job.fetch(execution.job_id)` reads it."""
+''',
+                "        self._job = job\n",
+            ),
+        ),
+    ),
     Module("result", "results", shared=frozenset({"HasResults", "ResultType"})),
-    Module("job", "job", frozenset({"Job.dependency", "Job.dependent_ids"}), {"Job": "JobStates"}),
+    Module("job", "job", frozenset({"Job.dependency", "Job.dependent_ids"}), {"Job": "JobStates[R]"}),
     Module("enqueuer", "enqueuer", shared=frozenset({"EnqueueData"})),
     Module("registry", "registry", frozenset({"BaseRegistry.count"}), {"BaseRegistry": "Listed"}),
     Module(
@@ -91,6 +108,11 @@ WORDS: Final = (
     ("when it was last read. Only coroutines ask Redis.", "when it was last read."),
     ("; only coroutines ask Redis.", "; `get_job_ids` asks Redis."),
     ("subclass of aiorq.Job", "subclass of aiorq.sync.Job"),
+    ("nobody has imported `aiorq.queue`", "nobody has imported `aiorq.sync.queue`"),
+    ("import aiorq.queue first", "import aiorq.sync.queue first"),
+    ("; `aiorq.queue`, which is built upon", "; `aiorq.sync.queue`, which is built upon"),
+    ("        # The client of a URL is one for each event loop.\n", ""),
+    ("  # anew in each event loop that the job's function runs", ""),
 )
 
 
@@ -228,7 +250,7 @@ class Transformer:
         head = f'"""{docstring}"""\n'
         assert text.startswith(head)
         note = f"# Made of {self.path.relative_to(ROOT)} by tests/sync/generate.py: change that one.\n"
-        bases = sorted(set(self.module.bases.values()))
+        bases = sorted({base.partition("[")[0] for base in self.module.bases.values()})
         extras = f"from aiorq.sync.operators import {', '.join(bases)}\n" if bases else ""
         if self.module.shared:
             extras += f"from aiorq.{self.module.source} import {', '.join(sorted(self.module.shared))}\n"
@@ -242,7 +264,7 @@ def tidy(text: str) -> str:
     fixes = ["check", "--quiet", "--fix-only", "--unsafe-fixes", "--fixable", "C419,F401,I,RUF100"]
     for command in (fixes, ["format", "--quiet"]):
         done = subprocess.run(
-            ["ruff", *command, "--stdin-filename", str(ROOT / "aiorq" / "sync" / "made.py"), "-"],
+            [sys.executable, "-m", "ruff", *command, "--stdin-filename", str(ROOT / "aiorq" / "sync" / "made.py"), "-"],
             input=text,
             capture_output=True,
             text=True,

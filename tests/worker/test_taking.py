@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from aiorq import JobStatus, Queue, Worker
+from aiorq import Dependency, JobStatus, Queue, Worker
 from tests.execution.processes import Fifo
 from tests.worker.conftest import Log, Monitor, Started, result_of
 
@@ -111,6 +111,20 @@ class TestOrder:
         assert done.read_text().split("\n")[:-1] == [
             "front", "high 0", "high 1", "high 2", "low 0", "low 1", "low 2"
         ]  # fmt: skip
+
+    @pytest.mark.parametrize(("function", "args"), [("jobs.fail", ()), ("jobs.add", (1,))])
+    async def test_what_an_end_puts_at_the_front_comes_next(
+        self, queue: Queue, make_worker: Callable[..., Worker], tmp_path: Path, function: str, args: tuple[int, ...]
+    ) -> None:
+        """Also on a server that has not seen any script yet."""
+        done = tmp_path / "done"
+        await queue.connection.script_flush()
+        first = await queue.enqueue(function, *args)
+        await queue.enqueue("jobs.append", str(done), "the other")
+        after = Dependency([first], allow_failure=True, enqueue_at_front=True)
+        await queue.enqueue("jobs.append", str(done), "the one that waited", depends_on=after)
+        await make_worker().work(burst=True)
+        assert done.read_text() == "the one that waited\nthe other\n"
 
     async def test_a_job_that_comes_later_to_the_first_queue(
         self, connection: Redis, start: Started, told: Fifo, gate: Fifo, tmp_path: Path
