@@ -1,4 +1,5 @@
 -- The names of keys below a prefix; aiorq/keys.py holds the same names.
+local function clock_key(prefix) return prefix .. ':aiorq:clock' end
 local function queues_key(prefix) return prefix .. ':queues' end
 local function queue_key(prefix, queue) return prefix .. ':queue:' .. queue end
 local function job_key(prefix, id) return prefix .. ':job:' .. id end
