@@ -99,7 +99,9 @@ async def _finish(coroutine: Coroutine[Any, Any, R], seconds: float, late: Late)
         raise late() from None
 
 
-async def perform(job: PlacedJob, current: Callable[[], CurrentRun]) -> Ending:
+async def perform(
+    job: PlacedJob, current: Callable[[], CurrentRun], failed: Callable[[BaseException], None] | None = None
+) -> Ending:
     """Run a job in this thread and say how it ended.
 
     Coroutines run in the running event loop; where none runs, each gets one for its time, and this does not wait for
@@ -108,6 +110,7 @@ async def perform(job: PlacedJob, current: Callable[[], CurrentRun]) -> Ending:
     Args:
         job: what to run.
         current: gives the run, as `get_current_job` asks for it.
+        failed: is told what the job failed with.
 
     Raises:
         KeyboardInterrupt: while the job ran; so does whatever else is not for the job, such as the `CancelledError` of
@@ -115,15 +118,18 @@ async def perform(job: PlacedJob, current: Callable[[], CurrentRun]) -> Ending:
     """
     token = current_run.set(current)
     try:
-        return await _Performance(job, current).run()
+        return await _Performance(job, current, failed).run()
     finally:
         current_run.reset(token)
 
 
 class _Performance:
-    def __init__(self, job: PlacedJob, current: Callable[[], CurrentRun]) -> None:
+    def __init__(
+        self, job: PlacedJob, current: Callable[[], CurrentRun], failed: Callable[[BaseException], None] | None
+    ) -> None:
         self._job = job
         self._current = current
+        self._failed = failed
         self._status = JobStatus.STARTED
         self._blocks = not isinstance(job, Job)
         """Whether it is a job of the blocking API, whose caller cannot await anything."""
@@ -164,6 +170,8 @@ class _Performance:
                 if _is_for_the_caller(other):
                     raise
                 error = other
+        if self._failed is not None:
+            self._failed(error)
         return _as_raised(error)
 
     def _call(self) -> Any:
@@ -245,24 +253,27 @@ async def run_sync(job: PlacedJob, token: str) -> None:
     """
     job.status = JobStatus.STARTED
     try:
-        outcome = await perform(job, _RunOf(job, token))
+        outcome = await perform(job, RunHere(job, token))
     except BaseException as error:
         await _record(job, token, _as_raised(error))
         raise
     await _record(job, token, outcome)
-    await _send_webhooks(job, outcome)
+    await send_webhooks(job, outcome)
 
 
-class _RunOf:
+class RunHere:
     """Describes the run of a job in its caller's place when it is first asked for."""
 
-    def __init__(self, job: PlacedJob, token: str) -> None:
+    def __init__(self, job: PlacedJob, token: str, worker: str = "") -> None:
+        """Describe the run `token` of `job`, by the worker of that name, if it is one."""
         self._job = job
         self._token = token
+        self._worker = worker
         self._run: CurrentRun | None = None
         self._home: object = asyncio._get_running_loop()
 
     def __call__(self) -> CurrentRun:
+        """The run, the same one each time."""
         if self._run is None:
             job, store = self._job, self._job.store
             fields = {name: b"%d" % value if isinstance(value, int) else value for name, value in job.encode().items()}
@@ -270,7 +281,7 @@ class _RunOf:
                 job_id=job.id,
                 fields={name.encode(): value for name, value in fields.items()},
                 execution_id=self._token,
-                worker_name="",
+                worker_name=self._worker,
                 serializer=serializer_path(job.serializer),
                 prefix=store.keys.prefix,
                 connection=describe(store.connection),
@@ -312,7 +323,8 @@ async def _record(job: PlacedJob, token: str, outcome: Ending) -> None:
         job.status = JobStatus.FINISHED if isinstance(outcome, Returned) else JobStatus.FAILED
 
 
-async def _send_webhooks(job: PlacedJob, outcome: Ending) -> None:
+async def send_webhooks(job: PlacedJob, outcome: Ending) -> None:
+    """Make the requests that tell of a job's end, which `job` shows; what goes wrong is logged."""
     traceback = outcome.traceback if isinstance(outcome, Raised) else b""
     ended_at = time.time() if job.ended_at is None else job.ended_at.timestamp()
     for webhook in job.webhooks:

@@ -14,11 +14,18 @@ _PREFIX: Final = re.compile(r"[A-Za-z0-9_.:{}-]+")
 _JOB_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,255}")
 _UNFIT: Final = re.compile(r"[\x00-\x1f\x7f-\x9f,\ud800-\udfff]")  # control characters, RQ's separator, no Unicode
 _QUEUE_NAME_LENGTH: Final = 100
+TEST_PREFIX: Final = "aiorq-test:"
+"""What the prefixes of `aiorq.testing` begin with. Below them time can be moved: all processes see it by the name."""
 
 
 def default_prefix() -> str:
     """The prefix from `AIORQ_KEY_PREFIX`, else from RQ's `RQ_KEY_PREFIX`, else `rq`."""
     return os.environ.get("AIORQ_KEY_PREFIX") or os.environ.get("RQ_KEY_PREFIX") or "rq"
+
+
+def is_for_tests(prefix: str) -> bool:
+    """Whether a prefix is that of a test, whose clock can be moved."""
+    return prefix.startswith(TEST_PREFIX)
 
 
 def is_job_id(text: str) -> bool:
@@ -82,6 +89,11 @@ class Keys:
 
     def __hash__(self) -> int:
         return hash(self.prefix)
+
+    @property
+    def clock(self) -> str:
+        """How far the clock of a test is ahead of the server's, in seconds with a sign; or the moment it stands at."""
+        return f"{self.prefix}:aiorq:clock"
 
     @property
     def queues(self) -> str:

@@ -94,7 +94,7 @@ class Queue:
         self.job_class: type[Job[Any]] = _job_class(job_class)
         self._connection = connection
         self._prefix = prefix
-        self._keys = Keys(prefix)
+        Keys(prefix)  # says what is wrong with it
         self._store: Store | None = None
 
     @property
@@ -102,7 +102,7 @@ class Queue:
         """Where the queue lives. Connects nothing; needs a running event loop."""
         store = self._store
         # The client of a URL is one for each event loop.
-        if store is None or not (isinstance(self._connection, Redis) or store.transport.is_home):
+        if store is None or store.is_over or not (isinstance(self._connection, Redis) or store.transport.is_home):
             store = self._store = store_of(self._connection, self._prefix)
         return store
 
@@ -115,7 +115,7 @@ class Queue:
     @property
     def key(self) -> str:
         """The key of the queue's list."""
-        return self._keys.queue(self.name)
+        return Keys(self._prefix).queue(self.name)
 
     @property
     def started_job_registry(self) -> StartedJobRegistry:

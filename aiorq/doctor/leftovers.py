@@ -11,7 +11,7 @@ from aiorq.doctor.look import Checks, Look, shown
 from aiorq.store.audit import Repair
 
 _LEFT: Final = 86_400  # seconds that something which belongs to nobody is kept, in case somebody wants to look at it
-_CAPPED: Final = frozenset({"dropped", "inboxes", "paused"})  # an entry for each queue, of each worker at most
+_CAPPED: Final = frozenset({"clock", "dropped", "inboxes", "paused"})  # an entry for each queue, of each worker at most
 _OF_JOBS: Final = frozenset({"attempts", "waits"})
 _PASSING: Final = frozenset({"parents", "parting"})  # a worker looks at what is there, and it is gone
 

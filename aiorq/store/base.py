@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from asyncio import Future
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
@@ -11,7 +12,7 @@ from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 from redis.client import Pipeline as BlockingPipeline
 
-from aiorq.keys import Keys
+from aiorq.keys import Keys, is_for_tests
 from aiorq.scripts import load
 from aiorq.store.connection import shared_connection
 from aiorq.store.replies import Value
@@ -35,6 +36,13 @@ class Store:
         self.connection = connection
         self.keys = keys
         self.transport: Transport = transport or transport_of(connection)
+        self.clock = "clock"
+        """The piece that tells the scripts the time."""
+        self.is_over = False
+        """Whether the test whose keys these are is over: who goes by the environment has another prefix now."""
+        if is_for_tests(keys.prefix):
+            self.clock = "clock_virtual"
+            _of_tests.add(self)
         self.batchers: dict[str, Batcher[Any, Any]] = {}
         """What gathers the calls of one kind that are made at the same moment; see `jobs.enqueue`."""
         self.waiter: Any = None
@@ -42,7 +50,7 @@ class Store:
 
     async def run(self, script: str, keys: Sequence[Value], *args: Value) -> Any:
         """Run the script of that name with the prefix as its first argument."""
-        return await self.transport.run(load(script), keys, (self.keys.prefix, *args))
+        return await self.transport.run(load(script, self.clock), keys, (self.keys.prefix, *args))
 
     def run_in(self, pipeline: AnyPipeline, script: str, keys: Sequence[Value], *args: Value) -> None:
         """Add a call of the script to a pipeline of the caller's, who executes it; the answer is among its replies."""
@@ -51,14 +59,24 @@ class Store:
             package = kind.__module__.removesuffix(".client")
             raise TypeError(f"pipeline must be one of {package}, not {type(pipeline).__name__}")
         commands: Any = pipeline  # whose methods take bytes too, and only add to it
-        commands.eval(load(script).source, len(keys), *keys, self.keys.prefix, *args)
+        commands.eval(load(script, self.clock).source, len(keys), *keys, self.keys.prefix, *args)
 
     def send(self, script: str, keys: Sequence[Value], *args: Value, left: Callable[[], None]) -> Future[Any]:
         """As `run`, but what the server answers is not waited for; it may be that it does not have the script.
 
         The call leaves with the commands of all who ask at this moment, in the same round trip; `left` is called then.
         """
-        return self.transport.send(load(script), keys, (self.keys.prefix, *args), left)
+        return self.transport.send(load(script, self.clock), keys, (self.keys.prefix, *args), left)
+
+
+_of_tests: weakref.WeakSet[Store] = weakref.WeakSet()
+
+
+def end_stores(prefix: str) -> None:
+    """Note that the test whose prefix this was is over."""
+    for store in [store for store in _of_tests if store.keys.prefix == prefix]:
+        store.is_over = True
+        store.connection.__dict__.get("_aiorq_stores", {}).pop(prefix, None)
 
 
 def store_of(connection: Redis | str | None = None, prefix: str | None = None) -> Store:

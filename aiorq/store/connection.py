@@ -7,7 +7,7 @@ import os
 import re
 import socket
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 from urllib.parse import unquote, urlsplit
 
@@ -69,6 +69,30 @@ def connect(url: str | None = None, **options: Any) -> Redis:
         InvalidURLError: the URL cannot be read; the text names the part and never shows the password.
     """
     return Redis.from_pool(_pool(ConnectionPool, url, {"retry": Retry(NoBackoff(), 0), **options}))
+
+
+def connect_for_loop(url: str | None = None) -> Redis:
+    """As `connect`, a client that nobody has to close: that is done when the event loop ends which first used it."""
+    return Redis.from_pool(_pool(_LoopPool, url, {"retry": Retry(NoBackoff(), 0)}))
+
+
+class _LoopPool(ConnectionPool):
+    """Disconnects when its event loop ends in order."""
+
+    _guard: AsyncGenerator[None] | None = None
+
+    async def get_connection(self, *args: Any, **options: Any) -> Any:
+        if self._guard is None:
+            # An event loop, before it ends, finishes the generators that were begun in it.
+            self._guard = self._disconnect_at_end()
+            await anext(self._guard)
+        return await super().get_connection(*args, **options)  # type: ignore[no-untyped-call]
+
+    async def _disconnect_at_end(self) -> AsyncGenerator[None]:
+        try:
+            yield
+        finally:
+            await self.disconnect()
 
 
 def connect_blocking(url: str | None = None, **options: Any) -> redis.Redis:
@@ -133,7 +157,8 @@ def check_url(url: str) -> str:
     if parts.scheme == "unix":
         if not parts.path or parts.path == "/":
             raise InvalidURLError("the Redis URL names no socket: write unix:///path/to/socket")
-        return parts.geturl()
+        # `geturl` leaves the slashes of an empty host out, which redis-py's blocking client insists on.
+        return f"unix://{parts.geturl().removeprefix('unix:').removeprefix('//')}"
     if port == 0:
         raise InvalidURLError("the port of the Redis URL is 0")
     database = unquote(parts.path).strip("/")
@@ -184,6 +209,8 @@ _shared: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Redis]] 
 def shared_connection(url: str | None = None) -> Redis:
     """The client for a URL, or for that of the environment, that everything in the running event loop shares.
 
+    It is closed when the loop ends.
+
     Raises:
         InvalidURLError: the URL cannot be read.
     """
@@ -191,7 +218,7 @@ def shared_connection(url: str | None = None) -> Redis:
     url = url or default_url()
     client = clients.get(url)
     if client is None:
-        client = clients[url] = connect(url)
+        client = clients[url] = connect_for_loop(url)
     return client
 
 

@@ -148,7 +148,13 @@ async def begins(store: Store, worker: str, run: Run, answer: Future[list[int]])
     except StoreError as error:
         if not is_missing(error):
             raise
-        held = await store.run("begin", [store.keys.worker(worker)], run.queue, run.job_id, run.token)
+        return await begin(store, worker, run)
+    return bool(held[0])
+
+
+async def begin(store: Store, worker: str, run: Run) -> bool:
+    """Say that a run begins, and wait for the answer: whether it holds its place."""
+    held = await store.run("begin", [store.keys.worker(worker)], run.queue, run.job_id, run.token)
     return bool(held[0])
 
 

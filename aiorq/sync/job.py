@@ -77,7 +77,7 @@ class Job(JobStates[R], PlacedJob, Generic[R]):
     def store(self) -> Store:
         """Where the job lives. Connects nothing."""
         store = self._store
-        if store is None or not (isinstance(self._connection, Redis) or store.transport.is_home):
+        if store is None or store.is_over or not (isinstance(self._connection, Redis) or store.transport.is_home):
             source = self._connection() if callable(self._connection) else self._connection
             store = self._store = store_of(source, self._prefix)
         return store

@@ -98,14 +98,14 @@ class Queue(Counted):
         self.job_class: type[Job[Any]] = _job_class(job_class)
         self._connection = connection
         self._prefix = prefix
-        self._keys = Keys(prefix)
+        Keys(prefix)  # says what is wrong with it
         self._store: Store | None = None
 
     @property
     def store(self) -> Store:
         """Where the queue lives. Connects nothing."""
         store = self._store
-        if store is None or not (isinstance(self._connection, Redis) or store.transport.is_home):
+        if store is None or store.is_over or not (isinstance(self._connection, Redis) or store.transport.is_home):
             store = self._store = store_of(self._connection, self._prefix)
         return store
 
@@ -118,7 +118,7 @@ class Queue(Counted):
     @property
     def key(self) -> str:
         """The key of the queue's list."""
-        return self._keys.queue(self.name)
+        return Keys(self._prefix).queue(self.name)
 
     @property
     def started_job_registry(self) -> StartedJobRegistry:

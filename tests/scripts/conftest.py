@@ -19,7 +19,6 @@ from aiorq.dependency import Dependency
 from aiorq.keys import Keys
 from aiorq.options import JobOptions
 from aiorq.rate_limit import RateLimit
-from aiorq.scripts import load
 from aiorq.store import commands, jobs, overdue, runs, workers
 from aiorq.store.base import Store
 from aiorq.store.commands import Asked
@@ -28,7 +27,7 @@ from aiorq.store.overdue import Finding
 from aiorq.store.replies import Value
 from aiorq.store.runs import Claimed, Failed, Run
 
-CLOCK = "aiorq:test:clock"
+CLOCK = Keys("rq").clock
 NOON = 1_767_355_200.25
 """2026-01-02T12:00:00.250000Z"""
 TRACEBACK = b"dHJhY2U="
@@ -40,21 +39,27 @@ REGISTRIES = ("finished", "failed", "deferred", "scheduled", "canceled", "ready"
 
 
 class ClockedStore(Store):
-    """Runs the scripts with the time of a key in place of the server's, and can send its last call once more."""
+    """A store whose time stands where it is set, as it can below the prefixes of `aiorq.testing`. It can send its last
+    call once more.
+    """
 
     last: tuple[str, Sequence[Value], tuple[Value, ...]]
     before: Callable[[str], Awaitable[None]] | None = None
     """Is told of each script before it runs, by name."""
 
+    def __init__(self, connection: Redis, keys: Keys) -> None:
+        super().__init__(connection, keys)
+        self.clock = "clock_virtual"
+
     async def run(self, script: str, keys: Sequence[Value], *args: Value) -> Any:
         if self.before is not None:
             await self.before(script)
         self.last = script, keys, args
-        return await self.transport.run(load(script, "clock_virtual"), keys, (self.keys.prefix, *args))
+        return await super().run(script, keys, *args)
 
     def send(self, script: str, keys: Sequence[Value], *args: Value, left: Callable[[], None]) -> Future[Any]:
         self.last = script, keys, args
-        return self.transport.send(load(script, "clock_virtual"), keys, (self.keys.prefix, *args), left)
+        return super().send(script, keys, *args, left=left)
 
     async def again(self) -> Any:
         """Send the last call of a script once more, as after a lost reply."""

@@ -1,5 +1,6 @@
 -- The names of keys below a prefix; aiorq/keys.py holds the same names.
 -- @include queue_keys
+local function clock_key(prefix) return prefix .. ':aiorq:clock' end
 local function queues_key(prefix) return prefix .. ':queues' end
 local function dependents_key(prefix, id) return prefix .. ':job:' .. id .. ':dependents' end
 local function dependencies_key(prefix, id) return prefix .. ':job::' .. id .. ':dependencies' end
