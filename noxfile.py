@@ -4,8 +4,8 @@
 # ///
 """The one way to run anything: `nox` runs the tests, `nox --list` names the rest.
 
-Arguments after `--` go to the tool and say what it does: `nox -- tests/server -x`. `nox -r` uses the environments again,
-which saves most of the time.
+Arguments after `--` go to the tool, in place of its usual ones: `nox -- tests/server -x`. `nox -r` uses the
+environments again, which saves most of the time.
 """
 
 from __future__ import annotations

@@ -43,6 +43,11 @@ _LAST_GRACE: Final = 1.0
 """Seconds that a job has to end after it was killed; then it is left to itself."""
 _AGAIN: Final = 0.05
 """Seconds after which a signal that had no effect is sent again."""
+_SOON: Final = 0.002
+"""Seconds after which a thread is looked at again that could not be interrupted."""
+_SHARES_ID: Final = sys.version_info < (3, 12)
+"""Whether a thread has the id of the one that starts it until it begins. It would get the exception of that one, die,
+and be waited for, for ever."""
 _SKIPPED: Final = ("the job", "on_success", "on_failure", "the exception handler")
 """What does not begin any more in a job that is to end; the hooks that clean up do."""
 _raise_in_thread: Final = ctypes.pythonapi.PyThreadState_SetAsyncExc
@@ -83,6 +88,8 @@ class OwnThreads:
     def __init__(self) -> None:
         """Start with none."""
         self._threads: dict[str, threading.Thread] = {}
+        self._lock = threading.Lock()
+        self._pending: dict[int, type[BaseException]] = {}
 
     def begin(self, call: Callable[[], None], name: str) -> None:
         """Start the thread."""
@@ -92,12 +99,16 @@ class OwnThreads:
         thread.start()
 
     def interrupt(self, thread: int, error: type[BaseException]) -> None:
-        """Raise it at the thread's next instruction."""
-        _raise_in_thread(thread, error)
+        """Raise it at the thread's next instruction, or soon."""
+        with self._lock:
+            self._pending[thread] = error
+        self._raise(thread)
 
     def calm(self, thread: int) -> None:
         """Take it back."""
-        _raise_in_thread(thread, _NOTHING)
+        with self._lock:
+            self._pending.pop(thread, None)
+            _raise_in_thread(thread, _NOTHING)
 
     def leave(self, name: str) -> None:
         """Forget the thread."""
@@ -108,6 +119,15 @@ class OwnThreads:
         for thread in self._threads.values():
             thread.join()
         self._threads.clear()
+
+    def _raise(self, thread: int) -> None:
+        with self._lock:
+            if thread not in self._pending:
+                return
+            if _SHARES_ID and _starts_another(thread):
+                asyncio.get_running_loop().call_later(_SOON, self._raise, thread)
+            else:
+                _raise_in_thread(thread, self._pending.pop(thread))
 
 
 class MainThread:
@@ -266,6 +286,15 @@ class _Run(Prepared):
     def _tell(self, call: Callable[..., None], *args: Any) -> None:
         with suppress(RuntimeError):  # the event loop has ended, and nobody waits for this job any more
             self._loop.call_soon_threadsafe(call, *args)
+
+
+def _starts_another(thread: int) -> bool:
+    frame = sys._current_frames().get(thread)
+    while frame is not None:
+        if frame.f_code is threading.Thread.start.__code__ and frame.f_locals["self"].ident is None:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _name(number: int) -> str:

@@ -16,8 +16,8 @@ import math
 import os
 import random
 import weakref
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from redis import exceptions as redis_errors
@@ -209,7 +209,7 @@ class Transport:
             await self.execute("PING")
         try:
             async with asyncio.timeout(REPLY_TIMEOUT):  # a server that hangs takes connections, but does not greet
-                connection: AbstractConnection = await self._pool.get_connection()
+                connection = await self._take()
         except (redis_errors.RedisError, OSError) as error:
             raise self._map(error) from error
         dedicated = Dedicated(connection, self._map)
@@ -253,8 +253,8 @@ class Transport:
         try:
             async with asyncio.timeout(REPLY_TIMEOUT):
                 if connection is None:
-                    connection = self._connection = await self._pool.get_connection()
-                await connection.send_packed_command(connection.pack_commands(commands))
+                    connection = self._connection = await self._take()
+                await _send(connection, connection.pack_commands(commands))
                 for command in commands:
                     if type(command) is _Announced:
                         command.left()
@@ -269,6 +269,17 @@ class Transport:
             for dedicated in tuple(self._dedicated):  # one that waits for a channel would never hear of it
                 await dedicated.end()
         return replies
+
+    async def _take(self) -> AbstractConnection:
+        connection: AbstractConnection | None = None
+        try:
+            with _heeding():
+                connection = await self._pool.get_connection()
+        except BaseException:
+            if connection is not None:
+                await self._pool.release(connection)
+            raise
+        return connection
 
     async def _give_back(self) -> None:
         connection, self._connection = self._connection, None
@@ -339,7 +350,7 @@ class Dedicated:
         connection = self._connection
         try:
             async with asyncio.timeout(timeout):
-                await connection.send_packed_command(connection.pack_command(*encoded(command)))
+                await _send(connection, connection.pack_command(*encoded(command)))
                 return await connection.read_response(disable_decoding=True, timeout=math.inf)
         except (redis_errors.RedisError, OSError) as error:
             mapped = self._map(error)
@@ -359,7 +370,7 @@ class Dedicated:
         connection = self._connection
         try:
             async with asyncio.timeout(REPLY_TIMEOUT):
-                await connection.send_packed_command(connection.pack_command(*encoded(("SUBSCRIBE", *channels))))
+                await _send(connection, connection.pack_command(*encoded(("SUBSCRIBE", *channels))))
             asked = True
             while True:
                 patience = REPLY_TIMEOUT if asked else ping
@@ -368,7 +379,7 @@ class Dedicated:
                     if asked or not connection.is_connected:  # a new one would not be subscribed
                         raise TimeoutError
                     asked = True
-                    await connection.send_packed_command(connection.pack_command("PING"))
+                    await _send(connection, connection.pack_command("PING"))
                     continue
                 asked = False
                 if isinstance(reply, list) and reply[0] == b"subscribe":
@@ -380,6 +391,27 @@ class Dedicated:
             raise self._map(error) from error
         finally:
             await connection.disconnect()  # it is of no use for anything else now
+
+
+@contextmanager
+def _heeding() -> Iterator[None]:
+    """Raise a cancellation that came within the block, if it was lost there: whatever waits next would wait for ever.
+
+    With a client that has a `socket_timeout` redis-py sends in `asyncio.wait_for`, which on Python 3.11 forgets a
+    cancellation, of a timeout too, that comes when all has just been sent.
+    """
+    task = asyncio.current_task()
+    before = task.cancelling() if task is not None else 0
+    try:
+        yield
+    finally:
+        if task is not None and task.cancelling() > before:
+            raise asyncio.CancelledError
+
+
+async def _send(connection: AbstractConnection, packed: Iterable[bytes]) -> None:
+    with _heeding():
+        await connection.send_packed_command(packed)
 
 
 _transports: weakref.WeakKeyDictionary[Redis, Transport] = weakref.WeakKeyDictionary()

@@ -200,6 +200,14 @@ class TestThreads:
         outcome = lost(await run)
         assert (outcome.why, outcome.stopped) == ("asked for", True)
 
+    async def test_one_that_starts_threads_is_stopped(self, threads: Executor, told: Fifo) -> None:
+        """Its exception does not go to a thread that has not begun, whose begin it would wait for, for ever."""
+        for number in range(1, 11):
+            run = threads.start("precise.start_threads", told.path)
+            await told.line()
+            threads.inner.stop(number, "asked for", 20)
+            assert lost(await run).why == "asked for"
+
     async def test_what_cannot_be_interrupted_is_left_to_itself(
         self, threads: Executor, told: Fifo, gate: Fifo, caplog: pytest.LogCaptureFixture
     ) -> None:

@@ -21,6 +21,8 @@ from tests.execution.processes import LIMIT
 from tests.trouble.proxy import Proxy
 from tests.worker.conftest import log, make_worker, monitor, own_server, run_script, start  # noqa: F401 - fixtures
 
+AHEAD = 20
+"""Jobs that are there before they are run, at most."""
 REST = 0.01
 """Seconds between two looks at Redis: those who are waited for need the machine, too."""
 
@@ -91,19 +93,23 @@ class Ledger:
 
     @asynccontextmanager
     async def load(self, queue: Queue) -> AsyncIterator[None]:
-        """Within the block enqueue jobs on `queue` all the time, whatever it says."""
+        """Within the block enqueue jobs on `queue` as fast as they are run, whatever it says."""
         ending = False
 
         async def enqueue() -> None:
             while not ending:
-                with suppress(ConnectionLostError, QueueFullError):
-                    await self.enqueue(queue)
+                # No more than the machine can take: those that come last would wait for ever longer.
+                if len(self.jobs) - self.runs.total() < AHEAD:
+                    with suppress(ConnectionLostError, QueueFullError):
+                        await self.enqueue(queue)
                 await asyncio.sleep(0.02)
 
         task = asyncio.create_task(enqueue())
-        yield
-        ending = True
-        await task
+        try:
+            yield
+        finally:
+            ending = True
+            await task
 
     @property
     def runs(self) -> Counter[str]:

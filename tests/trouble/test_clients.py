@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +21,7 @@ from redis.asyncio.connection import BlockingConnectionPool
 from aiorq import Job, Queue, Worker, connect
 from aiorq.errors import ConnectionLostError, StoreError
 from aiorq.server import EmbeddedServer
-from aiorq.store import waiting
+from aiorq.store import commands, waiting
 from aiorq.store.base import store_of
 from tests.api.conftest import FakeWorker, clients_of, tasks_of_ours, until
 from tests.execution.processes import LIMIT
@@ -151,6 +152,30 @@ class TestCancelled:
         for job_id in listed:
             assert {b"data", b"status", b"enqueued_at"} <= set(await connection.hkeys(b"rq:job:" + job_id))
         await self.no_connection_is_left(connection, client)
+
+
+@pytest.mark.parametrize("seconds", [None, 5])
+async def test_a_listener_that_is_cancelled_ends(connection: Redis, url: str, seconds: int | None) -> None:
+    """After any number of turns of the event loop, and whatever timeout the application gave its client."""
+
+    async def listen() -> None:
+        while True:
+            async with aclosing(commands.listen(store, "worker")) as messages:
+                async for _ in messages:
+                    pass
+
+    client = Redis.from_url(url, socket_timeout=seconds)
+    store = store_of(client)
+    await client.ping()
+    for turns in range(3 * STEPS):
+        task = asyncio.create_task(listen())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task], timeout=LIMIT)
+        assert task.cancelled(), f"cancelled after {turns} turns, it goes on"
+        assert len(client.connection_pool._in_use_connections) <= 1  # the one for commands
+    await client.aclose()
 
 
 class TestFewConnections:

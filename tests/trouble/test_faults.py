@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -52,14 +52,14 @@ def scene(
         ledger = Ledger(tmp_path / "lines", Queue(connection=connection))
         options = f"connection={server.url!r}, path={jobs_path!r}, concurrency={concurrency}, lease={lease}"
         script = run_script(f"Worker({options}).run()")
-        async with ledger.load(Queue(connection=producer)):
-            scene = Scene(server, connection, ledger, script)
-            await scene.goes_on()
-            yield scene
-            await scene.goes_on()
-        await ledger.check()
+        async with aclosing(producer):
+            async with ledger.load(Queue(connection=producer)):
+                scene = Scene(server, connection, ledger, script)
+                await scene.goes_on()
+                yield scene
+                await scene.goes_on()
+            await ledger.check()
         assert script.process.alive
-        await producer.aclose()
 
     return set_scene
 
@@ -165,14 +165,13 @@ class TestSilence:
         self, proxy: Proxy, through_proxy: Redis, ledger: Ledger, make_worker: Callable[..., Worker], url: str, log: Log
     ) -> None:
         producer = connect(url)
-        async with working(make_worker(connection=through_proxy, concurrency=2)):
+        async with aclosing(producer), working(make_worker(connection=through_proxy, concurrency=2)):
             async with ledger.load(Queue(connection=producer)):
                 await ledger.more()
                 with proxy.black_hole():
                     await log.line("trying again until it works")
                 await ledger.more()
             await ledger.check()
-        await producer.aclose()
 
     async def test_an_idle_worker(
         self,

@@ -215,7 +215,9 @@ async def working(worker: Worker, **options: Any) -> AsyncIterator[asyncio.Task[
         yield task
     finally:
         worker.request_stop(cold=True)
-        await task
+        # A limit of its own: this is where a test ends, too, whose limit is over.
+        async with asyncio.timeout(LIMIT):
+            await task
 
 
 @pytest.fixture

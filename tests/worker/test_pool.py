@@ -153,9 +153,11 @@ class TestReplacing:
         self, url: str, queue: Queue, run_script: RunScript, told: Fifo, gate: Fifo
     ) -> None:
         await queue.enqueue("waiting.meet", told.path, gate.path)
-        script = run_script(pool_script(url, count=1, options="lease=1.0, reap_interval=0.1"))
-        (worker,) = await workers_of(told, 1)
+        script = run_script(pool_script(url, count=1))
+        (horse,) = await told.pids()
+        worker = worker_of(horse)
         worker.kill()
+        assert await horse.ended()  # or it would go through the gate in place of the next one
         await script.line("takes jobs from")  # of the first one
         await script.line("ended after")
         await script.line("takes jobs from")

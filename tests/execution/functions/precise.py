@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 from waiting import pass_gate, tell  # type: ignore[import-not-found]
@@ -19,6 +20,13 @@ def count_for(seconds: float) -> int:
 def count_for_ever(told: str) -> None:
     tell(told, "begun")
     count_for(3600)
+
+
+def start_threads(told: str) -> None:
+    """Start threads, one after the other, for ever."""
+    tell(told, "begun")
+    while True:
+        threading.Thread(target=int).start()
 
 
 def endure(told: str, gate: str) -> None:
