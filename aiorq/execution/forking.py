@@ -27,8 +27,9 @@ from aiorq.execution import frames
 from aiorq.execution.frames import Frame, Kind
 from aiorq.execution.horse import Order
 from aiorq.execution.memory import OomKills, find_counter
+from aiorq.execution.running import Running, Runs
 from aiorq.execution.zygote import VERSION, Settings, decode_usage, serve
-from aiorq.outcome import Again, Lost, NotBegun, Outcome, Raised, Returned
+from aiorq.outcome import Again, NotBegun, Outcome, Raised, Returned
 
 log = logging.getLogger(__name__)
 
@@ -103,30 +104,18 @@ def spawn_zygote() -> Zygote:
     return Zygote(ours, process.pid, process)
 
 
-class _Running:
-    __slots__ = ("doing", "future", "killed", "limit", "ooms", "stopped", "timer", "told", "why")
+class _Running(Running):
+    __slots__ = ("limit", "ooms")
 
-    def __init__(self, future: asyncio.Future[Outcome], limit: int, ooms: int) -> None:
-        self.future = future
+    def __init__(self, limit: int, ooms: int) -> None:
+        super().__init__()
         self.limit = limit
         """Bytes of memory; 0 for none."""
         self.ooms = ooms
         """How many processes the kernel had killed for want of memory before."""
-        self.timer: asyncio.TimerHandle | None = None
-        """Of the next step: the kill, then doubts about the zygote."""
-        self.killed = False
-        self.stopped = False
-        self.why = ""
-        self.doing = ""
-        """What runs beside the function, if anything was heard of."""
-        self.told = False
-        """Whether the callbacks of a failure have their turn."""
-
-    def lost(self, why: str = "", **end: Any) -> Lost:
-        return Lost(why=self.why or why, stopped=self.stopped, doing=self.doing, told=self.told, **end)
 
 
-class ForkExecutor:
+class ForkExecutor(Runs[_Running]):
     """Runs each job in a process of its own."""
 
     def __init__(
@@ -139,6 +128,7 @@ class ForkExecutor:
             zygote: one that was forked before the event loop existed; None to start one in a fresh interpreter.
             timeout_grace: seconds that a job may go on after the exception of its timeout.
         """
+        super().__init__()
         self._settings = settings
         self._grace = timeout_grace
         self._first = zygote
@@ -147,8 +137,6 @@ class ForkExecutor:
         self._pidfd = -1
         self._usable = False
         self._ready: asyncio.Future[None] | None = None
-        self._running: dict[int, _Running] = {}
-        self._last_number = 0
         self._buffer = bytearray(frames.BUFFER)
         self._oom_kills = OomKills(find_counter())
         self._outbox: deque[tuple[Kind, Sequence[bytes]]] = deque()
@@ -202,72 +190,24 @@ class ForkExecutor:
         """
         if not self._usable:
             return NotBegun(str(self._broken or "the process that forks jobs is being started"))
-        loop = asyncio.get_running_loop()
-        ooms = self._oom_kills.recent(loop.time())
-        running = self._running[order.number] = _Running(loop.create_future(), order.memory_limit, ooms)
+        ooms = self._oom_kills.recent(asyncio.get_running_loop().time())
+        running = self._running[order.number] = _Running(order.memory_limit, ooms)
         if order.timeout > 0:
-            running.timer = loop.call_later(order.timeout + self._grace, self.kill, order.number, "timeout")
+            self._kill_in(order.number, running, order.timeout + self._grace, "timeout")
         self._send(Kind.RUN, order.encode())
         return await asyncio.shield(running.future)
 
-    def next_number(self) -> int:
-        """A number for an `Order`."""
-        self._last_number += 1
-        return self._last_number
+    def _ask_to_end(self, number: int, running: _Running) -> None:  # noqa: ARG002
+        """Its process group gets SIGTERM: a coroutine is cancelled, a function ends at once unless it handles it.
 
-    def stop(self, number: int, why: str, grace: float) -> None:
-        """Tell a run to end, and kill it when it has not ended in time. Its outcome will be `Lost` with this reason.
-
-        Its process group gets SIGTERM: a coroutine is cancelled, a function ends at once unless it handles the signal.
-        What the job returns or raises from now on does not count, nor what it said that was not heard of yet. The
-        outcome comes when its process has ended. Where this is asked for repeatedly, the first reason and the earliest
-        end count. A number that does not run is passed over.
-
-        Args:
-            number: the run's.
-            why: the reason; it takes the place of a reason to kill.
-            grace: seconds until it is killed; 0 to kill it now.
+        The outcome comes when its process has ended; what it said that was not heard of yet does not count.
         """
-        running = self._running.get(number)
-        if running is None:
-            return
-        told = running.stopped
-        if not told:
-            running.stopped = True
-            running.why = why
-        if running.killed:
-            return
-        if grace <= 0:
-            self.kill(number, why)
-            return
-        if not told:
-            self._send(Kind.KILL, [b"%d" % number, b"%d" % signal.SIGTERM])
-        loop = asyncio.get_running_loop()
-        end = loop.time() + grace
-        if running.timer is None or end < running.timer.when():
-            if running.timer is not None:
-                running.timer.cancel()
-            running.timer = loop.call_at(end, self.kill, number, why)
+        self._send(Kind.KILL, [b"%d" % number, b"%d" % signal.SIGTERM])
 
-    def kill(self, number: int, why: str) -> None:
-        """Kill a run: its process group and all that it started.
-
-        Its outcome will be `Lost` with this reason, unless it came before, or a reason did.
-        """
-        running = self._running.get(number)
-        if running is None or running.killed:
-            return
-        running.killed = True
-        running.why = running.why or why
+    def _force_to_end(self, number: int, running: _Running) -> None:
+        """Its process group and all that it started are killed."""
         self._send(Kind.KILL, [b"%d" % number, b"%d" % signal.SIGKILL])
-        if running.timer is not None:
-            running.timer.cancel()
         running.timer = asyncio.get_running_loop().call_later(_UNANSWERED, self._give_up_zygote)
-
-    def kill_all(self, why: str) -> None:
-        """`kill` every run."""
-        for number in list(self._running):
-            self.kill(number, why)
 
     async def close(self) -> None:
         """Kill what still runs, end the zygote and wait for its end."""
@@ -409,14 +349,11 @@ class ForkExecutor:
         if running is None:
             return
         running.doing, running.told = doing.decode(), told == b"1"
-        if running.stopped or running.killed:
+        if running.is_to_end:
             return
-        if running.timer is not None:
-            running.timer.cancel()
-            running.timer = None
+        running.cancel_timer()
         if int(seconds) > 0:
-            later = int(seconds) + self._grace
-            running.timer = asyncio.get_running_loop().call_later(later, self.kill, int(number), "timeout")
+            self._kill_in(int(number), running, int(seconds) + self._grace, "timeout")
 
     def _handle_end(self, number: int, status: int, peak_kib: int, details: bytes) -> None:
         running = self._running.get(number)
@@ -439,17 +376,6 @@ class ForkExecutor:
         if not os.WIFSIGNALED(status) or os.WTERMSIG(status) != signal.SIGKILL:
             return ""
         return OUT_OF_MEMORY if self._oom_kills.count() > running.ooms else NOT_OURS
-
-    def _settle(self, number: int, outcome: Outcome) -> None:
-        running = self._running.pop(number, None)
-        if running is None:
-            return
-        if running.timer is not None:
-            running.timer.cancel()
-        if isinstance(outcome, NotBegun) and running.stopped:
-            outcome = running.lost()
-        if not running.future.done():
-            running.future.set_result(outcome)
 
     def _settle_ready(self, error: ZygoteError | None) -> None:
         if self._ready is not None and not self._ready.done():

@@ -33,8 +33,9 @@ from aiorq.execution.around import perform_escorted
 from aiorq.execution.forking import TIMEOUT_GRACE, outcome_of
 from aiorq.execution.frames import Kind
 from aiorq.execution.horse import Order, Prepared, say_raised
+from aiorq.execution.running import Running, Runs
 from aiorq.execution.zygote import Settings
-from aiorq.outcome import Lost, NotBegun, Outcome
+from aiorq.outcome import NotBegun, Outcome
 from aiorq.serializers import Serializer, resolve_serializer
 
 log = logging.getLogger(__name__)
@@ -311,29 +312,22 @@ def _speaking(kind: type[BaseException], text: str) -> type[BaseException]:
     return type(kind.__name__, (kind,), names)
 
 
-class _Running:
-    __slots__ = ("doing", "future", "killed", "run", "stopped", "timers", "told", "why")
+class _Running(Running):
+    __slots__ = ("alarm", "run")
 
-    def __init__(self, run: _Run, future: asyncio.Future[Outcome]) -> None:
+    def __init__(self, run: _Run) -> None:
+        super().__init__()
         self.run = run
-        self.future = future
-        self.timers: list[asyncio.TimerHandle] = []
-        self.killed = False
-        self.stopped = False
-        self.why = ""
-        self.doing = ""
-        self.told = False
+        self.alarm: asyncio.TimerHandle | None = None
+        """Of its timeout, before the kill."""
 
-    def cancel_timers(self) -> None:
-        for timer in self.timers:
-            timer.cancel()
-        self.timers.clear()
-
-    def lost(self) -> Lost:
-        return Lost(why=self.why, stopped=self.stopped, doing=self.doing, told=self.told)
+    def cancel_alarm(self) -> None:
+        if self.alarm is not None:
+            self.alarm.cancel()
+            self.alarm = None
 
 
-class ThreadExecutor:
+class ThreadExecutor(Runs[_Running]):
     """Runs each job in a thread of this process; see the module for what it cannot do. An `Executor`."""
 
     def __init__(
@@ -352,13 +346,12 @@ class ThreadExecutor:
             tidy: closes what a run opened in an event loop, at the loop's end.
             timeout_grace: seconds that a job may go on after the exception of its timeout.
         """
+        super().__init__()
         self._settings = settings
         self._place = place or OwnThreads()
         self.tidy = tidy
         self._grace = timeout_grace
         self._serializer: Serializer | None = None
-        self._running: dict[int, _Running] = {}
-        self._last_number = 0
 
     async def start(self) -> None:
         """Import what is to be preloaded.
@@ -389,8 +382,7 @@ class ThreadExecutor:
         if self._serializer is None:
             return NotBegun("nothing runs jobs (any more)")
         run = _Run(order, self._settings, self._serializer, self._place, self)
-        running = _Running(run, asyncio.get_running_loop().create_future())
-        self._running[order.number] = running
+        running = self._running[order.number] = _Running(run)
         try:
             self._place.begin(run.main, _name(order.number))
         except RuntimeError as error:  # no thread can be started
@@ -398,45 +390,15 @@ class ThreadExecutor:
             return NotBegun(str(error))
         return await asyncio.shield(running.future)
 
-    def next_number(self) -> int:
-        """A number for an `Order`."""
-        self._last_number += 1
-        return self._last_number
+    def _ask_to_end(self, number: int, running: _Running) -> None:  # noqa: ARG002
+        running.cancel_alarm()
+        running.run.stop()
 
-    def stop(self, number: int, why: str, grace: float) -> None:
-        """Tell a run to end, and `kill` it when it has not ended in time; see `Executor`."""
-        running = self._running.get(number)
-        if running is None:
-            return
-        told = running.stopped
-        if not told:
-            running.stopped = True
-            running.why = why
-        if running.killed:
-            return
-        if grace <= 0:
-            self.kill(number, why)
-            return
-        if not told:
-            running.cancel_timers()
-            running.run.stop()
-        running.timers.append(asyncio.get_running_loop().call_later(grace, self.kill, number, why))
-
-    def kill(self, number: int, why: str) -> None:
-        """Tell a run to end at once, and leave it to itself when it has not within a second."""
-        running = self._running.get(number)
-        if running is None or running.killed:
-            return
-        running.killed = True
-        running.why = running.why or why
-        running.cancel_timers()
+    def _force_to_end(self, number: int, running: _Running) -> None:
+        """It is left to itself when it has not ended within a second."""
+        running.cancel_alarm()
         running.run.stop(hard=True)
-        running.timers.append(asyncio.get_running_loop().call_later(_LAST_GRACE, self._abandon, number))
-
-    def kill_all(self, why: str) -> None:
-        """`kill` every run."""
-        for number in list(self._running):
-            self.kill(number, why)
+        running.timer = asyncio.get_running_loop().call_later(_LAST_GRACE, self._abandon, number)
 
     async def close(self) -> None:
         """Kill what still runs, and wait until it has ended or is left to itself."""
@@ -455,25 +417,26 @@ class ThreadExecutor:
     def on_begin(self, number: int, step: int, seconds: int) -> None:
         """Hear that user code begins which has so many seconds."""
         running = self._running.get(number)
-        if running is None or running.stopped or running.killed:
+        if running is None or running.is_to_end:
             return
-        loop = asyncio.get_running_loop()
-        running.cancel_timers()
-        running.timers.append(loop.call_later(seconds, running.run.ring, step))
-        running.timers.append(loop.call_later(seconds + self._grace, self.kill, number, "timeout"))
+        self.on_pause(number)
+        running.alarm = asyncio.get_running_loop().call_later(seconds, running.run.ring, step)
+        self._kill_in(number, running, seconds + self._grace, "timeout")
 
     def on_pause(self, number: int) -> None:
         """Hear that user code has ended."""
         running = self._running.get(number)
-        if running is not None and not (running.stopped or running.killed):
-            running.cancel_timers()
+        if running is not None and not running.is_to_end:
+            running.cancel_alarm()
+            running.cancel_timer()
 
     def on_end(self, number: int, kind: Kind, fields: list[bytes]) -> None:
         """Hear that a run has ended."""
         running = self._running.get(number)
         if running is None:
             return
-        if running.stopped or running.killed:
+        running.cancel_alarm()
+        if running.is_to_end:
             self._settle(number, running.lost())
         else:
             *said, warning = fields
@@ -488,9 +451,3 @@ class ThreadExecutor:
             running.why,
         )
         self._settle(number, running.lost())
-
-    def _settle(self, number: int, outcome: Outcome) -> None:
-        running = self._running.pop(number)
-        running.cancel_timers()
-        if not running.future.done():
-            running.future.set_result(outcome)

@@ -195,7 +195,7 @@ async def test_result_that_cannot_be_serialised(rq_queue: rq.Queue, make_worker:
         ("fail", {}, 31_536_000, 31_536_000),
         ("fail", {"failure_ttl": 60}, 60, 60),
         ("fail", {"failure_ttl": -1}, -1, -1),
-        ("fail", {"failure_ttl": 0}, -2, None),
+        ("fail", {"failure_ttl": 0}, -2, 0),
     ],
 )
 async def test_how_long_a_job_is_kept(
@@ -214,12 +214,12 @@ async def test_how_long_a_job_is_kept(
     assert client.ttl(f"rq:results:{job.id}") == pytest.approx(seconds, abs=5)
     registry = FailedJobRegistry(queue=rq_queue) if function == "fail" else FinishedJobRegistry(queue=rq_queue)
     found: Any = client.zscore(registry.key, job.id)
-    if isinstance(score, int) and score > 0:
+    if isinstance(score, int) and score >= 0:
         now: Any = client.time()
         assert found - now[0] == pytest.approx(score, abs=5)
     else:
         assert found == (float(score) if score is not None else None)
-    assert rq.job.Job.exists(job.id, client) is (score is not None)
+    assert rq.job.Job.exists(job.id, client) is (seconds != -2)
 
 
 async def test_result_ttl_of_the_worker(rq_queue: rq.Queue, client: redis.Redis, make_worker: MakeWorker) -> None:

@@ -90,11 +90,6 @@ ALLOWED_AT_THE_END = [
         "gone; aiorq keeps it as long as the job, so that every key has a TTL or belongs to something that has",
     ),
     Allowed(
-        "rq:failed:failed-failure-ttl-0 | *",
-        None,
-        "RQ lists a failed job that it deletes at once, until the next cleanup; aiorq lists nothing that is not there",
-    ),
-    Allowed(
         "rq:results:failed-timeout | 0 exc_string",
         "Traceback *aiorq.errors.JobTimeoutException: the job ran longer *",
         TEXT,

@@ -231,7 +231,8 @@ async def left(
         tasks.start_soon(play_all, ours, SCENARIOS)
     # What has no time left leaves with the next cleanup, which comes sooner to a queue in one library than in another.
     for library in theirs, ours:
-        for key in library.side.client.smembers(f"{library.side.prefix}:queues"):
+        client: Any = library.side.client
+        for key in client.smembers(f"{library.side.prefix}:queues"):
             name = key.decode().removeprefix(f"{library.side.prefix}:queue:")
             await done(library.queue(name).failed_job_registry.cleanup())
     await connection.aclose()
