@@ -151,8 +151,8 @@ async def holders(store: Store, limits: Sequence[bytes]) -> list[Holders]:
     found = []
     for start in range(0, len(replies), 3):
         concurrency, allowed, waiting = replies[start : start + 3]
-        known = concurrency is not None and concurrency.isdigit()
-        found.append(Holders(int(concurrency) if known else 0, allowed or 0, waiting or 0))
+        most = int(concurrency) if concurrency is not None and concurrency.isdigit() else 0
+        found.append(Holders(most, allowed or 0, waiting or 0))
     return found
 
 

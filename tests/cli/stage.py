@@ -58,6 +58,6 @@ async def damage(connection: Redis) -> None:
     await connection.sadd("rq:workers", "rq:worker:gone", "nonsense")
 
 
-async def everything(connection: Redis) -> dict[bytes, Any]:
+async def everything(connection: Redis) -> dict[Any, Any]:
     """What every key holds."""
     return {key: await connection.dump(key) for key in await connection.keys()}

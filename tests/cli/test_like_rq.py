@@ -35,15 +35,20 @@ def run_rq(url: str) -> Run:
     return run_command
 
 
+async def keys(connection: Redis, pattern: str) -> list[bytes]:
+    found: list[Any] = await connection.keys(pattern)
+    return sorted(found)
+
+
 async def books(connection: Redis) -> dict[str, Any]:
     """Where jobs are, and in what state."""
     found: dict[str, Any] = {}
-    for key in sorted(await connection.keys("rq:queue:*") + await connection.keys("rq:failed:*")):
+    for key in await keys(connection, "rq:queue:*") + await keys(connection, "rq:failed:*"):
         kind = await connection.type(key)
         found[key.decode()] = (
             await connection.lrange(key, 0, -1) if kind == b"list" else sorted(await connection.zrange(key, 0, -1))
         )
-    for key in sorted(await connection.keys("rq:job:*")):
+    for key in await keys(connection, "rq:job:*"):
         if await connection.type(key) == b"hash":
             found[key.decode()] = await connection.hget(key, "status")
     found["suspended"] = await connection.exists("rq:suspended"), await connection.ttl("rq:suspended")

@@ -131,9 +131,8 @@ async def test_the_number_of_jobs_costs_nothing(connection: Redis) -> None:
 async def test_rates(connection: Redis) -> None:
     def worker(name: str, ended: int, born: int = 0) -> WorkerView:
         birth = before.moment + timedelta(seconds=born)
-        nothing: Any = None
-        places = (nothing,) * 5
-        return WorkerView(name, "aiorq", "idle", *places, [], birth, nothing, nothing, ended, 0, 0.0, 0, [])
+        host, pid, version = (None, None), None, (None, None)
+        return WorkerView(name, "aiorq", "idle", *host, pid, *version, [], birth, None, None, ended, 0, 0.0, 0, [])
 
     queue = await fill(connection)
     before = await look(connection)
