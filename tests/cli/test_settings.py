@@ -37,9 +37,13 @@ async def test_each_source_is_stronger_than_the_next(
     (tmp_path / "wrong.toml").write_text(f'redis_url = "{NOWHERE}"')
 
     def sources(where: str, file: str) -> list[tuple[list[str], dict[str, str]]]:
-        variables = [{name: where} for name in ("AIORQ_REDIS_URL", "RQ_REDIS_URL", "REDIS_URL")]
-        ours, of_rq, of_all = [([], variable) for variable in variables]
-        return [(["--url", where], {}), ours, of_rq, (["--config", file], {}), of_all]
+        return [
+            (["--url", where], {}),
+            ([], {"AIORQ_REDIS_URL": where}),
+            ([], {"RQ_REDIS_URL": where}),
+            (["--config", file], {}),
+            ([], {"REDIS_URL": where}),
+        ]
 
     right, wrong = sources(url, "right.toml"), sources(NOWHERE, "wrong.toml")
     for number in range(4):
