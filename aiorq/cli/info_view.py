@@ -235,6 +235,8 @@ def _growth(rate: float) -> str:
 def _note_of(queue: QueueView) -> Text | None:
     if queue.problem is not None:
         return Text(printable(queue.problem), style="red")
+    if queue.lost:
+        return Text(f"{number_of(queue.lost, 'run')} lost with a worker: any other will deal with it", style="red")
     if not queue.paused:
         return None
     since = "" if queue.paused_since is None else f" since {queue.paused_since.astimezone():%Y-%m-%d %H:%M:%S}"

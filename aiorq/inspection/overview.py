@@ -43,6 +43,8 @@ class QueueView:
     name: str
     counts: Mapping[str, int]
     """Number of jobs by state: the words of `STATES`."""
+    lost: int
+    """How many runs were lost with their worker; any worker that lives deals with them within seconds."""
     oldest: float | None
     """Seconds that the job has waited which has waited longest of the ten at the front; None where none waits."""
     paused: bool
@@ -257,6 +259,7 @@ def _queue(name: bytes, size: Sizes, whole: Everything, waited: Mapping[bytes, f
     return QueueView(
         text,
         {state: count or 0 for state, count in counts.items()},
+        size.lost,
         max((waited[job_id] for job_id in size.front if job_id in waited), default=None),
         pause is not None,
         None if pause is None else pause.since,

@@ -76,6 +76,8 @@ class Sizes:
     front: Sequence[bytes]
     registries: Mapping[str, int | None]
     """Number of entries by the kind of the registry, those that have expired not among them."""
+    lost: int
+    """How many runs have a lease that has expired."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +140,7 @@ def _sizes(replies: Sequence[Any]) -> Sizes:
         size, expired = rest[2 * index : 2 * index + 2]
         registries[kind] = None if size is None or expired is None else size - expired
     registries |= dict(zip(LASTING, rest[2 * len(EXPIRING) :], strict=True))
-    return Sizes(queued, front or (), registries)
+    return Sizes(queued, front or (), registries, rest[1] or 0)
 
 
 async def holders(store: Store, limits: Sequence[bytes]) -> list[Holders]:

@@ -73,7 +73,7 @@ async def test_workers_and_what_they_run(run: Run, busy: Busy, connection: Redis
     }
     (queue,), (worker,) = seen["queues"], seen["workers"]
     assert queue.keys() == {
-        *("name", "counts", "oldest", "paused", "paused_since", "pause_reason", "problem", "rate"),
+        *("name", "counts", "lost", "oldest", "paused", "paused_since", "pause_reason", "problem", "rate"),
     }
     assert queue["counts"] == dict.fromkeys(STATES, 0) | {"started": 1}
     ours = {"name": "worker-1", "kind": "aiorq", "state": "busy", "queues": ["shop"], "running": 1}

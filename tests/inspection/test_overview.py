@@ -51,8 +51,9 @@ async def test_expired_entries_do_not_count(connection: Redis) -> None:
     queue = await fill(connection)
     await connection.zadd("rq:finished:shop", {"finished-1": 1, "finished-2": -1})
     await connection.zadd("rq:wip:shop", {"a:b": 1})
-    counts = (await look(connection, ["shop"])).queues[0].counts
-    assert (counts["finished"], counts["started"]) == (1, 0)
+    (shop,) = (await look(connection, ["shop"])).queues
+    counts = shop.counts
+    assert (counts["finished"], counts["started"], shop.lost) == (1, 0, 1)
     assert counts["finished"] == await queue.finished_job_registry.count()
 
 
