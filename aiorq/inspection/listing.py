@@ -47,8 +47,8 @@ class Search:
     queues: Sequence[str] = ()
     """None for all."""
     states: Sequence[str] = ()
-    """Words of `STATES`, in the order in which to list them; none for all. Stopped jobs are among the failed ones, and can
-    be searched for alone."""
+    """Words of `STATES`, in the order in which to list them; none for all. Stopped jobs are among the failed ones, and
+    can be searched for alone."""
     function: str | None = None
     """A part of the names of functions, large or small letters alike."""
     error: str | None = None
