@@ -21,7 +21,7 @@ from aiorq.store import executions, glance
 from aiorq.store.base import Store, store_of
 from aiorq.store.executions import Entry, RunId
 from aiorq.store.glance import Everything, Sizes
-from aiorq.worker.info import WorkerInfo
+from aiorq.worker_info import WorkerInfo
 
 REGISTRIES: Final = {
     "wip": "started",

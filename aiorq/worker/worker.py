@@ -45,7 +45,6 @@ from aiorq.worker.commands import obey
 from aiorq.worker.cron import look_after_entries, register_entries
 from aiorq.worker.errands import Errands
 from aiorq.worker.fetch import fetch
-from aiorq.worker.info import count_workers, find_worker, find_workers, worker_keys
 from aiorq.worker.leases import Leases
 from aiorq.worker.logs import DATE_FORMAT, LOG_FORMAT, set_up_logging
 from aiorq.worker.options import (
@@ -64,6 +63,7 @@ from aiorq.worker.run import Runner
 from aiorq.worker.schedule import Schedule
 from aiorq.worker.service import ServiceManager, keep_informed
 from aiorq.worker.state import State, Stop, log
+from aiorq.worker_info import count_workers, find_worker, find_workers, worker_keys
 
 Hook = Callable[..., Any] | str
 """A function at the top level of a module, sync or async, or its dotted name."""
