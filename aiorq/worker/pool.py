@@ -25,6 +25,7 @@ from typing import Any, Final, NamedTuple, NoReturn
 
 from redis.asyncio import Redis
 
+from aiorq.errors import AiorqError
 from aiorq.execution.zygote import die_with_parent
 from aiorq.job import Job
 from aiorq.process_title import show_title
@@ -131,6 +132,8 @@ class WorkerPool:
         self.status = self.Status.IDLE
         self.worker_dict: dict[str, WorkerData] = {}
         """The workers that are not known to have ended, by name."""
+        self.failures = 0
+        """How many workers have ended otherwise than they should."""
         self.restart_requested = False
         """Whether SIGHUP came: the pool ends as at a first SIGTERM, and whoever started it is to start it anew."""
         self._signals = 0
@@ -290,6 +293,7 @@ class WorkerPool:
         now = time.monotonic()
         lived = now - data.started
         expected = self.status is self.Status.STOPPED or (self._burst and code == 0)
+        self.failures += code != 0
         text = "worker %s (pid %d) ended after %.1f s with exit code %d"
         log.log(logging.INFO if expected else logging.WARNING, text, data.name, data.pid, lived, code)
         if lived >= _SETTLED:
@@ -387,6 +391,8 @@ class WorkerPool:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             worker.run(burst=burst, dequeue_strategy=self._strategy, fork=self._fork)
             code = 0
+        except AiorqError as error:  # whose text says all there is to know
+            log.error("worker %s: %s", name, error)  # noqa: TRY400 - no traceback
         except Exception:  # nothing above this says it
             log.exception("worker %s", name)
         finally:
