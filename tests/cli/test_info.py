@@ -80,7 +80,14 @@ async def test_workers_and_what_they_run(run: Run, busy: Busy, connection: Redis
     assert {name: worker[name] for name in ours} == ours
     assert {
         *("hostname", "ip_address", "pid", "version", "python_version", "birth_date", "last_heartbeat", "rate"),
-        *("shutdown_requested_date", "successful_job_count", "failed_job_count", "total_working_time", "runs"),
+        *(
+            "shutdown_requested_date",
+            "successful_job_count",
+            "problem",
+            "failed_job_count",
+            "total_working_time",
+            "runs",
+        ),
     } | ours.keys() == worker.keys()
     (going,) = worker["runs"]
     assert going.keys() == {"job_id", "execution_id", "function", "queue", "started_at", "seconds"}

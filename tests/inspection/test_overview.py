@@ -92,7 +92,9 @@ async def test_damage_hides_nothing_else(connection: Redis) -> None:
     assert "finished" in (queues["mail"].problem or "")
     assert queues["mail"].counts["queued"] == 1
     assert "no text" in (queues["\ufffd"].problem or "")
-    assert seen.workers == []
+    (worker,) = seen.workers
+    assert (worker.name, worker.state, worker.pid, worker.birth_date) == ("esc\x1b[31m", "\x1b[5m", None, None)
+    assert worker.problem == r"its pid cannot be read: b'\x1b[6m'; its birth cannot be read: b'\xff'"
 
 
 @pytest.mark.parametrize("kind", ["look", "list", "search", "tell"])
