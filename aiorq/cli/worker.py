@@ -102,6 +102,9 @@ def worker_pool(
     kind = _worker_class(given)
     options = _options(given, working)
     pool = WorkerPool(queues or ["default"], make_client(given), num_workers, kind, **options)
+    run(
+        _is_suspended, given
+    )  # if Redis cannot be asked, that is said once here, and not by every worker again and again
     with _pid_file(working.pid):
         pool.start(working.burst, None, dequeue_strategy=working.dequeue_strategy.value, fork=False)
     if pool.cold:
