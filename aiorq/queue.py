@@ -663,7 +663,7 @@ class Queue:
         """Why and since when the queue is paused; None when it is not."""
         return await queues.paused(self.store, self.name)
 
-    async def empty(self, progress: Callable[[int], None] | None = None) -> int:
+    async def empty(self, *, progress: Callable[[int], None] | None = None) -> int:
         """Delete the jobs that wait, 500 in each atomic step; returns how many entries the list had.
 
         Args:

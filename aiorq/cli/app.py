@@ -5,6 +5,7 @@ A command is a line in `COMMANDS` and a function, or a `Commands` with several, 
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from importlib import import_module
@@ -54,7 +55,7 @@ class Listed(NamedTuple):
     place: str
     """Module and name of what is to be called."""
     help: str
-    """The first line of its docstring, here too so that the list needs no import."""
+    """What it does, in a line; here, so that the list needs no import."""
     panel: str
 
 
@@ -161,8 +162,8 @@ def _options(
 def run() -> None:
     """Run the command that the process was started for and end the process; see `mistakes` for the exit codes."""
     for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     if sys.stdout is None:  # closed by who started us
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - it lives as long as the process
     try:
@@ -197,6 +198,10 @@ def _run(arguments: list[str]) -> int:
     except (Mistake, Failure) as error:
         tell(str(error))
         return 1 if isinstance(error, Failure) else 2
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # what rich makes of it
+            return READER_GONE
+        raise
     except BrokenPipeError:
         return READER_GONE
     except (AiorqError, ValueError, TypeError) as error:

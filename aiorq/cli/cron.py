@@ -55,6 +55,7 @@ class _Group(TyperGroup):
 
 app = Commands(
     cls=_Group,
+    add_completion=False,  # the whole command has it
     no_args_is_help=True,
     help="Run a cron scheduler for the entries that a module registers: `aiorq cron CONFIG`; or look after entries.",
     subcommand_metavar="CONFIG | COMMAND [ARGS]...",

@@ -33,7 +33,7 @@ def empty(
             removed = {}
             for queue in made:
                 with progress(f"Emptying {queue.name}", await queue.count()) as step:
-                    removed[queue.name] = await queue.empty(step)
+                    removed[queue.name] = await queue.empty(progress=step)
             return removed
 
     removed = run(main) if everything or queues else {}

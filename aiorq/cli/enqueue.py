@@ -95,6 +95,8 @@ def enqueue(
     from aiorq.cli.arguments import parse
     from aiorq.retry import Retry
 
+    if not all(part.isidentifier() for part in function.split(".")):
+        raise Mistake(f"{function!r} is not the dotted name of a function, as in package.module.function")
     args, kwargs = parse(arguments or [])
     when = _moment(schedule_in, schedule_at)
     options: dict[str, Any] = {

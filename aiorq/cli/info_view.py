@@ -169,7 +169,7 @@ class View:
                 worker.hostname or "-",
                 f"{worker.pid or '-'}",
                 f"{worker.kind} {worker.version or ''}".strip(),
-                note="is ending: takes no more jobs" if worker.shutdown_requested_date else None,
+                note=_note_of_worker(worker),
             )
             if all_runs:
                 for run in worker.runs[1:]:
@@ -235,11 +235,19 @@ def _growth(rate: float) -> str:
 def _note_of(queue: QueueView) -> Text | None:
     if queue.problem is not None:
         return Text(printable(queue.problem), style="red")
+    if queue.lost:
+        return Text(f"{number_of(queue.lost, 'run')} lost with a worker: any other will deal with it", style="red")
     if not queue.paused:
         return None
     since = "" if queue.paused_since is None else f" since {queue.paused_since.astimezone():%Y-%m-%d %H:%M:%S}"
     reason = f": {queue.pause_reason}" if queue.pause_reason else ""
     return Text(printable(f"paused{since}{reason}"), style="yellow")
+
+
+def _note_of_worker(worker: WorkerView) -> Text | str | None:
+    if worker.problem is not None:
+        return Text(printable(worker.problem), style="red")
+    return "is ending: takes no more jobs" if worker.shutdown_requested_date else None
 
 
 def _ago(seen: Overview, worker: WorkerView) -> str:

@@ -34,7 +34,11 @@ _LOOK: Final = 0.25
 _ANNOUNCED: Final = 1.0
 """Seconds between two looks at one whose first outcome is waited for: it may be canceled, which leaves none."""
 
-app = Commands(no_args_is_help=True, help="Look at a job, stop, cancel, requeue or delete it, wait for it.")
+app = Commands(
+    add_completion=False,  # the whole command has it
+    no_args_is_help=True,
+    help="Look at a job, stop, cancel, requeue or delete it, wait for it.",
+)
 
 
 @app.command()

@@ -57,6 +57,8 @@ def tell_usage(error: Any, origin: str = "") -> None:
     message = error.message if possible else error.format_message()
     if possible:
         message = f"{message}. Did you mean {', '.join(possible)}?"
+    if not message:  # a group without a command has shown its help
+        return
     tell(origin + message)
     context = error.ctx
     if context is not None:

@@ -13,7 +13,7 @@ import typer
 
 from aiorq.cli.logs import configure
 from aiorq.cli.mistakes import Failure, Mistake
-from aiorq.cli.output import run
+from aiorq.cli.output import number_of, run
 from aiorq.cli.parameters import Given, Logging, Queues, Working
 from aiorq.cli.settings import class_of, make_client, own_class, serializer_of
 from aiorq.cli.spread import Setting
@@ -92,7 +92,8 @@ def worker_pool(
     """Run several workers below one process, which starts those that end anew and passes signals on.
 
     The first SIGINT (Ctrl-C) or SIGTERM lets the jobs that run finish; the second kills them and puts them back. SIGHUP
-    lets them finish and starts the pool anew, from what is installed then.
+    lets them finish and starts the pool anew, from what is installed then. With --burst it exits with 1 when a worker
+    ended with an error.
     """
     from aiorq.worker import WorkerPool
 
@@ -101,10 +102,15 @@ def worker_pool(
     kind = _worker_class(given)
     options = _options(given, working)
     pool = WorkerPool(queues or ["default"], make_client(given), num_workers, kind, **options)
+    run(
+        _is_suspended, given
+    )  # if Redis cannot be asked, that is said once here, and not by every worker again and again
     with _pid_file(working.pid):
         pool.start(working.burst, None, dequeue_strategy=working.dequeue_strategy.value, fork=False)
     if pool.cold:
         raise typer.Exit(1)
+    if working.burst and pool.failures:
+        raise Failure(f"{number_of(pool.failures, 'worker')} of {num_workers} ended with an error")
     if pool.restart_requested:
         _start_anew()
 

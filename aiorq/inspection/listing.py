@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -35,6 +35,7 @@ SEARCHED: Final = 10_000
 _ENDED: Final = frozenset({"failed", "stopped", "finished", "canceled"})
 _EXPIRING: Final = frozenset(glance.EXPIRING)
 _KINDS: Final = {state: kind for kind, state in REGISTRIES.items()} | {"stopped": "failed"}
+_LOST: Final = "its lease has expired: its worker is lost, and another one will deal with it"
 _STEP: Final = 200
 """Jobs that a search looks at in one step."""
 
@@ -46,7 +47,8 @@ class Search:
     queues: Sequence[str] = ()
     """None for all."""
     states: Sequence[str] = ()
-    """Words of `STATES`, in the order in which to list them; none for all. Stopped jobs are among the failed ones, and can be searched for alone."""
+    """Words of `STATES`, in the order in which to list them; none for all. Stopped jobs are among the failed ones, and
+    can be searched for alone."""
     function: str | None = None
     """A part of the names of functions, large or small letters alike."""
     error: str | None = None
@@ -92,6 +94,8 @@ class _Place:
     newest: bool
     shown: registries.Shown = "all"
     is_list: bool = False
+    problem: str | None = None
+    """What is wrong with all that it lists."""
 
     async def size(self, store: Store) -> int:
         if self.is_list:
@@ -167,6 +171,9 @@ async def _places(store: Store, search: Search) -> list[_Place]:
             kind = _KINDS[state]
             shown: registries.Shown = "live" if kind in _EXPIRING else "all"
             found += [_Place(keys.registry(kind, name), state, newest, shown) for name in names]
+            if state == "started":
+                lost = [keys.registry(kind, name) for name in names]
+                found += [_Place(key, state, newest, "expired", problem=_LOST) for key in lost]
     return found
 
 
@@ -181,40 +188,39 @@ async def _size(store: Store, place: _Place) -> int:
 
 async def _entries(
     store: Store, places: Sequence[_Place], sizes: Sequence[int], start: int, end: int
-) -> list[tuple[str, str]]:
-    """State and id of the entries from index `start` to `end` of all places."""
-    calls, states = [], []
+) -> list[tuple[_Place, str]]:
+    """Place and id of the entries from index `start` to `end` of all places."""
+    calls, chosen = [], []
     before = 0
     for place, size in zip(places, sizes, strict=True):
         first, last = max(start - before, 0), min(end - before, size) - 1
         if first <= last:
             calls.append(place.page(store, first, last))
-            states.append(place.state)
+            chosen.append(place)
         before += size
     pages = await asyncio.gather(*calls)
-    return [
-        (state, member.decode(errors="replace").partition(":")[0] if state == "started" else _text(member))
-        for state, page in zip(states, pages, strict=True)
-        for member in page
-    ]
+    entries = []
+    for place, page in zip(chosen, pages, strict=True):
+        for member in page:
+            text = member.decode(errors="replace")
+            entries.append((place, text.partition(":")[0] if place.state == "started" else text))
+    return entries
 
 
-def _text(member: bytes) -> str:
-    return member.decode(errors="replace")
-
-
-async def _read(store: Store, entries: Sequence[tuple[str, str]], search: Search) -> list[JobSummary | None]:
+async def _read(store: Store, entries: Sequence[tuple[_Place, str]], search: Search) -> list[JobSummary | None]:
     """The jobs of entries; None in place of those that are not what is searched for."""
     ids = [job_id for _, job_id in entries]
-    failed = {job_id for state, job_id in entries if state in {"failed", "stopped"} or search.error is not None}
+    failed = {job_id for place, job_id in entries if place.state in {"failed", "stopped"} or search.error is not None}
     asked = sorted(failed)
     peeked, outcomes = await asyncio.gather(glance.peek(store, ids), glance.last_outcomes(store, asked))
     tracebacks = dict(zip(asked, map(traceback_of, outcomes), strict=True))
     found: list[JobSummary | None] = []
-    for (state, job_id), fields in zip(entries, peeked, strict=True):
+    for (place, job_id), fields in zip(entries, peeked, strict=True):
         text = tracebacks.get(job_id)
         job = summarize(job_id, fields, None if text is None else last_line(text))
-        found.append(job if _fits(job, state, text, search) else None)
+        if place.problem is not None:
+            job = replace(job, problem="; ".join(filter(None, (place.problem, job.problem))))
+        found.append(job if _fits(job, place.state, text, search) else None)
     return found
 
 

@@ -21,7 +21,7 @@ from aiorq.store import executions, glance
 from aiorq.store.base import Store, store_of
 from aiorq.store.executions import Entry, RunId
 from aiorq.store.glance import Everything, Sizes
-from aiorq.worker.info import WorkerInfo
+from aiorq.worker_info import WorkerInfo
 
 REGISTRIES: Final = {
     "wip": "started",
@@ -43,6 +43,8 @@ class QueueView:
     name: str
     counts: Mapping[str, int]
     """Number of jobs by state: the words of `STATES`."""
+    lost: int
+    """How many runs were lost with their worker; any worker that lives deals with them within seconds."""
     oldest: float | None
     """Seconds that the job has waited which has waited longest of the ten at the front; None where none waits."""
     paused: bool
@@ -90,6 +92,8 @@ class WorkerView:
     """How many jobs it runs."""
     runs: Sequence[RunView]
     """Those of them, a hundred at most, that have gone on longest at the front."""
+    problem: str | None = None
+    """What is wrong with its entry."""
 
     @property
     def ended(self) -> int:
@@ -194,19 +198,20 @@ async def look(
     infos = []
     for name, (fields, running, runs) in zip(whole.workers, found, strict=True):
         info = WorkerInfo(name, store.connection, prefix=store.keys.prefix)
-        info.restore(fields)
-        if fields and (not wanted or not {name.encode() for name in info.queues}.isdisjoint(wanted)):
-            infos.append((info, b"aiorq_boot" in fields, running, runs))
+        problems = info.restore(fields)
+        if fields and (not wanted or not {name.encode() for name in info.queue_names()}.isdisjoint(wanted)):
+            infos.append((info, b"aiorq_boot" in fields, running, runs, problems))
     fronts = [job_id for size in sizes for job_id in size.front]
     waited, shown = await asyncio.gather(
-        _waited(store, fronts, whole.moment), _runs(store, [run for *_, runs in infos for run in runs], whole.moment)
+        _waited(store, fronts, whole.moment),
+        _runs(store, [run for _, _, _, runs, _ in infos for run in runs], whole.moment),
     )
     return Overview(
         datetime.fromtimestamp(whole.moment, UTC),
         store.transport.where,
         store.keys.prefix,
         [_queue(name, size, whole, waited) for name, size in zip(names, sizes, strict=True)],
-        [_worker(info, is_ours, running, runs, shown) for info, is_ours, running, runs in infos],
+        [_worker(*each, shown) for each in infos],
         [
             LimitView(key.decode(errors="replace"), held.concurrency, held.allowed, held.waiting)
             for key, held in zip(whole.limits, holders, strict=True)
@@ -257,6 +262,7 @@ def _queue(name: bytes, size: Sizes, whole: Everything, waited: Mapping[bytes, f
     return QueueView(
         text,
         {state: count or 0 for state, count in counts.items()},
+        size.lost,
         max((waited[job_id] for job_id in size.front if job_id in waited), default=None),
         pause is not None,
         None if pause is None else pause.since,
@@ -266,7 +272,12 @@ def _queue(name: bytes, size: Sizes, whole: Everything, waited: Mapping[bytes, f
 
 
 def _worker(
-    info: WorkerInfo, is_ours: bool, running: int, runs: Collection[RunId], shown: Mapping[RunId, RunView]
+    info: WorkerInfo,
+    is_ours: bool,
+    running: int,
+    runs: Collection[RunId],
+    problems: Sequence[str],
+    shown: Mapping[RunId, RunView],
 ) -> WorkerView:
     known = [shown[run] for run in runs if run in shown]
     return WorkerView(
@@ -278,7 +289,7 @@ def _worker(
         info.pid,
         info.version,
         info.python_version,
-        info.queues,
+        info.queue_names(),
         info.birth_date,
         info.last_heartbeat,
         info.shutdown_requested_date,
@@ -287,4 +298,5 @@ def _worker(
         info.total_working_time,
         running,
         sorted(known, key=lambda run: run.started_at),
+        "; ".join(problems) or None,
     )

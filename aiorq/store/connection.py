@@ -186,7 +186,12 @@ def connect_through_sentinels(
     Raises:
         InvalidURLError: a setting that redis-py does not know.
     """
-    asked = {"socket_connect_timeout": _CONNECT_TIMEOUT, "socket_timeout": _CONNECT_TIMEOUT, **(sentinel_options or {})}
+    asked: dict[str, Any] = {
+        "socket_connect_timeout": _CONNECT_TIMEOUT,
+        "socket_timeout": _CONNECT_TIMEOUT,
+        "retry": Retry(NoBackoff(), 0),  # there are others to ask
+        **(sentinel_options or {}),
+    }
     settings: dict[str, Any] = {
         "socket_connect_timeout": _CONNECT_TIMEOUT,
         "socket_keepalive_options": _KEEPALIVE,

@@ -76,6 +76,8 @@ class Sizes:
     front: Sequence[bytes]
     registries: Mapping[str, int | None]
     """Number of entries by the kind of the registry, those that have expired not among them."""
+    lost: int
+    """How many runs have a lease that has expired."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +140,7 @@ def _sizes(replies: Sequence[Any]) -> Sizes:
         size, expired = rest[2 * index : 2 * index + 2]
         registries[kind] = None if size is None or expired is None else size - expired
     registries |= dict(zip(LASTING, rest[2 * len(EXPIRING) :], strict=True))
-    return Sizes(queued, front or (), registries)
+    return Sizes(queued, front or (), registries, rest[1] or 0)
 
 
 async def holders(store: Store, limits: Sequence[bytes]) -> list[Holders]:
@@ -151,8 +153,8 @@ async def holders(store: Store, limits: Sequence[bytes]) -> list[Holders]:
     found = []
     for start in range(0, len(replies), 3):
         concurrency, allowed, waiting = replies[start : start + 3]
-        known = concurrency is not None and concurrency.isdigit()
-        found.append(Holders(int(concurrency) if known else 0, allowed or 0, waiting or 0))
+        most = int(concurrency) if concurrency is not None and concurrency.isdigit() else 0
+        found.append(Holders(most, allowed or 0, waiting or 0))
     return found
 
 

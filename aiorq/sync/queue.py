@@ -668,7 +668,7 @@ class Queue(Counted):
         """Why and since when the queue is paused; None when it is not."""
         return drive(queues.paused(self.store, self.name))
 
-    def empty(self, progress: Callable[[int], None] | None = None) -> int:
+    def empty(self, *, progress: Callable[[int], None] | None = None) -> int:
         """Delete the jobs that wait, 500 in each atomic step; returns how many entries the list had.
 
         Args:

@@ -21,12 +21,12 @@ from aiorq.store.connection import connect_sync_as, describe
 from aiorq.sync.job import Job
 from aiorq.sync.queue import Queue
 from aiorq.sync.worker_info import WorkerInfo, count_workers, find_worker, find_workers, worker_keys
-from aiorq.worker.info import WorkerStatus
 from aiorq.worker.logs import DATE_FORMAT, LOG_FORMAT
 from aiorq.worker.options import DequeueStrategy
 from aiorq.worker.pool import Pool
 from aiorq.worker.simple import InProcess
 from aiorq.worker.supervisor import Supervisor
+from aiorq.worker_info import WorkerStatus
 
 __all__ = [
     "DequeueStrategy",

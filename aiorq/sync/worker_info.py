@@ -2,7 +2,7 @@
 
 A look changes nothing. What cannot be read of one worker's entry hides neither the rest of it nor the others.
 """
-# Made of aiorq/worker/info.py by tests/sync/generate.py: change that one.
+# Made of aiorq/worker_info.py by tests/sync/generate.py: change that one.
 
 from __future__ import annotations
 
@@ -133,11 +133,16 @@ class WorkerInfo:
         """Read all attributes anew; False when the worker is gone, and they stay what they were."""
         (fields,) = drive(workers.fetch_many(self.store, [self.name]))
         if fields is not None:
-            self.restore(fields)
+            self._restore(fields)
         return fields is not None
 
-    def restore(self, fields: Mapping[bytes, bytes]) -> None:
-        """Take the attributes from the fields of its hash; one that cannot be read counts as unset."""
+    def restore(self, fields: Mapping[bytes, bytes]) -> list[str]:
+        """Take the attributes from the fields of its hash; one that cannot be read counts as unset.
+
+        Returns:
+            what cannot be read, in words.
+        """
+        problems: list[str] = []
 
         def read(name: str, convert: Callable[[str], T], unset: T) -> T:
             raw = fields.get(name.encode())
@@ -146,7 +151,7 @@ class WorkerInfo:
             try:
                 return convert(raw.decode())
             except ValueError:
-                log.warning("worker %s: its field %r cannot be read: %r", self.name, name, raw[:80])
+                problems.append(f"its {name} cannot be read: {raw[:80]!r}")
                 return unset
 
         self.state = read("state", str, "?")
@@ -163,6 +168,11 @@ class WorkerInfo:
         self.successful_job_count = read("successful_job_count", int, 0)
         self.failed_job_count = read("failed_job_count", int, 0)
         self.total_working_time = read("total_working_time", _seconds, 0.0)
+        return problems
+
+    def _restore(self, fields: Mapping[bytes, bytes]) -> None:
+        for problem in self.restore(fields):
+            log.warning("worker %s: %s", self.name, problem)
 
     @property
     def current_execution_count(self) -> int:
@@ -227,7 +237,7 @@ def find_workers(
             info = WorkerInfo(
                 worker, store.connection, job_class=job_class, serializer=serializer, prefix=store.keys.prefix
             )
-            info.restore(fields)
+            info._restore(fields)
             found.append(info)
     return found
 

@@ -7,11 +7,11 @@ how it ended, `errands` does what is left to do then, `leases` keeps what runs, 
 
 from __future__ import annotations
 
-from aiorq.worker.info import WorkerInfo, WorkerStatus
 from aiorq.worker.options import DequeueStrategy, WorkerOptions
 from aiorq.worker.pool import WorkerPool
 from aiorq.worker.simple import SimpleWorker
 from aiorq.worker.worker import SpawnWorker, Worker
+from aiorq.worker_info import WorkerInfo, WorkerStatus
 
 __all__ = [
     "DequeueStrategy",

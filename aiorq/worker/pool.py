@@ -26,6 +26,7 @@ from typing import Any, ClassVar, Final, NamedTuple, NoReturn
 from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
 
+from aiorq.errors import AiorqError
 from aiorq.execution.zygote import die_with_parent
 from aiorq.process_title import show_title
 from aiorq.queue import Queue
@@ -134,6 +135,8 @@ class Pool:
         self.status = self.Status.IDLE
         self.worker_dict: dict[str, WorkerData] = {}
         """The workers that are not known to have ended, by name."""
+        self.failures = 0
+        """How many workers have ended otherwise than they should."""
         self.restart_requested = False
         """Whether SIGHUP came: the pool ends as at a first SIGTERM, and whoever started it is to start it anew."""
         self._signals = 0
@@ -287,6 +290,7 @@ class Pool:
         now = time.monotonic()
         lived = now - data.started
         expected = self.status is self.Status.STOPPED or (self._burst and code == 0)
+        self.failures += code != 0
         text = "worker %s (pid %d) ended after %.1f s with exit code %d"
         log.log(logging.INFO if expected else logging.WARNING, text, data.name, data.pid, lived, code)
         if lived >= _SETTLED:
@@ -384,6 +388,8 @@ class Pool:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             worker.run(burst=burst, dequeue_strategy=self._strategy, fork=self._fork)
             code = 0
+        except AiorqError as error:  # whose text says all there is to know
+            log.error("worker %s: %s", name, error)  # noqa: TRY400 - no traceback
         except Exception:  # nothing above this says it
             log.exception("worker %s", name)
         finally:

@@ -102,20 +102,24 @@ async def keep_informed(state: State, manager: ServiceManager, restarts: Callabl
         return
     manager.ready(_describe(state))
     told = False
-    while True:
-        manager.alive()
-        if state.stop is not Stop.NOT and not told:
-            told = True
-            if restarts():
-                manager.reloading()
-            else:
-                manager.stopping(_describe(state))
-        status = _describe(state)
-        manager.show(status)
-        show_title(f"worker {state.options.name}: {status}")
-        if state.stop is Stop.COLD:
-            return  # what is left takes seconds, for which the manager has a limit of its own
-        await state.pause(min(manager.seconds or _STATUS, _STATUS), Stop.COLD if told else Stop.WARM)
+    try:
+        while True:
+            manager.alive()
+            if state.stop is not Stop.NOT and not told:
+                told = True
+                if restarts():
+                    manager.reloading()
+                else:
+                    manager.stopping(_describe(state))
+            status = _describe(state)
+            manager.show(status)
+            show_title(f"worker {state.options.name}: {status}")
+            if state.stop is Stop.COLD:
+                return  # what is left takes seconds, for which the manager has a limit of its own
+            await state.pause(min(manager.seconds or _STATUS, _STATUS), Stop.COLD if told else Stop.WARM)
+    finally:
+        if not told:  # it ends by itself
+            manager.stopping(_describe(state))
 
 
 def _describe(state: State) -> str:

@@ -7,10 +7,10 @@ from typing import ClassVar
 from aiorq.job import Job
 from aiorq.queue import Queue
 from aiorq.record import JobRecord
-from aiorq.worker.info import count_workers, find_worker, find_workers, worker_keys
 from aiorq.worker.logs import DATE_FORMAT, LOG_FORMAT
 from aiorq.worker.options import DequeueStrategy
 from aiorq.worker.supervisor import Supervisor
+from aiorq.worker_info import count_workers, find_worker, find_workers, worker_keys
 
 
 class Worker(Supervisor):

@@ -18,7 +18,7 @@ from aiorq import Job, Queue
 from aiorq.errors import CorruptJobError
 from aiorq.store import workers
 from aiorq.store.base import store_of
-from aiorq.worker.info import WorkerInfo, WorkerStatus, count_workers, find_worker, find_workers, worker_keys
+from aiorq.worker_info import WorkerInfo, WorkerStatus, count_workers, find_worker, find_workers, worker_keys
 from tests.api.conftest import FakeWorker
 
 NOON = datetime(2026, 1, 2, 12, 0, 0, 250_000, tzinfo=UTC)

@@ -55,9 +55,11 @@ async def damage(connection: Redis) -> None:
     await connection.zadd("rq:failed:shop", {"ghost": 4_102_444_800})
     await connection.set("rq:finished:mail", "not a sorted set")
     await connection.sadd("rq:queues", "rq:queue:esc\x1b[31m,", b"rq:queue:\xff")
-    await connection.sadd("rq:workers", "rq:worker:gone", "nonsense")
+    await connection.sadd("rq:workers", "rq:worker:gone", "rq:worker:esc\x1b[31m", "rq:worker:text", "nonsense")
+    await connection.hset("rq:worker:esc\x1b[31m", mapping={"state": "\x1b[5m", "pid": "\x1b[6m", "birth": b"\xff"})
+    await connection.set("rq:worker:text", "not a hash")
 
 
-async def everything(connection: Redis) -> dict[bytes, Any]:
+async def everything(connection: Redis) -> dict[Any, Any]:
     """What every key holds."""
     return {key: await connection.dump(key) for key in await connection.keys()}

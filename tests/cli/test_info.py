@@ -73,14 +73,21 @@ async def test_workers_and_what_they_run(run: Run, busy: Busy, connection: Redis
     }
     (queue,), (worker,) = seen["queues"], seen["workers"]
     assert queue.keys() == {
-        *("name", "counts", "oldest", "paused", "paused_since", "pause_reason", "problem", "rate"),
+        *("name", "counts", "lost", "oldest", "paused", "paused_since", "pause_reason", "problem", "rate"),
     }
     assert queue["counts"] == dict.fromkeys(STATES, 0) | {"started": 1}
     ours = {"name": "worker-1", "kind": "aiorq", "state": "busy", "queues": ["shop"], "running": 1}
     assert {name: worker[name] for name in ours} == ours
     assert {
         *("hostname", "ip_address", "pid", "version", "python_version", "birth_date", "last_heartbeat", "rate"),
-        *("shutdown_requested_date", "successful_job_count", "failed_job_count", "total_working_time", "runs"),
+        *(
+            "shutdown_requested_date",
+            "successful_job_count",
+            "problem",
+            "failed_job_count",
+            "total_working_time",
+            "runs",
+        ),
     } | ours.keys() == worker.keys()
     (going,) = worker["runs"]
     assert going.keys() == {"job_id", "execution_id", "function", "queue", "started_at", "seconds"}

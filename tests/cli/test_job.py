@@ -290,6 +290,13 @@ class TestWait:
         assert told["error"] == "job 'later' is scheduled after 0.2 s"
 
 
+def test_without_a_command_it_says_what_there_is(run: Run) -> None:
+    done = run("job")
+    assert (done.returncode, done.stderr) == (2, "")
+    assert "requeue" in done.stdout
+    assert "completion" not in done.stdout
+
+
 @pytest.mark.parametrize("command", ["show", "stop", "cancel", "requeue", "delete", "result", "wait"])
 def test_wrong_ids(run: Run, command: str) -> None:
     done = run("job", command, "esc\x1b[31m")

@@ -24,10 +24,8 @@ async def fail_many(connection: Redis, number: int) -> Queue:
     made = await queue.enqueue_many([Queue.prepare_data(jobs.nothing, job_id=f"job-{each}") for each in range(number)])
     await connection.delete(queue.key)
     await connection.zadd("rq:failed:shop", {job.id: 4_102_444_800 for job in made})
-    async with connection.pipeline() as pipeline:
-        for job in made:
-            pipeline.hset(job.key, "status", "failed")
-        await pipeline.execute()
+    for job in made:
+        await connection.hset(job.key, "status", "failed")
     return queue
 
 

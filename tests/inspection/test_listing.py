@@ -147,6 +147,14 @@ async def test_damage_is_marked(connection: Redis) -> None:
     assert len(found.jobs) == found.total == 18
 
 
+async def test_runs_that_were_lost_are_marked(connection: Redis) -> None:
+    await fill(connection)
+    await connection.zadd("rq:wip:shop", {"queued-1:run": 1, "queued-2:run": 4_102_444_800})
+    found = await list_jobs(connection, Search(states=["started"]))
+    assert [(job.id, job.problem is None) for job in found.jobs] == [("queued-2", True), ("queued-1", False)]
+    assert "its worker is lost" in (found.jobs[1].problem or "")
+
+
 @pytest.mark.parametrize(
     ("search", "text"),
     [

@@ -51,8 +51,9 @@ async def test_expired_entries_do_not_count(connection: Redis) -> None:
     queue = await fill(connection)
     await connection.zadd("rq:finished:shop", {"finished-1": 1, "finished-2": -1})
     await connection.zadd("rq:wip:shop", {"a:b": 1})
-    counts = (await look(connection, ["shop"])).queues[0].counts
-    assert (counts["finished"], counts["started"]) == (1, 0)
+    (shop,) = (await look(connection, ["shop"])).queues
+    counts = shop.counts
+    assert (counts["finished"], counts["started"], shop.lost) == (1, 0, 1)
     assert counts["finished"] == await queue.finished_job_registry.count()
 
 
@@ -91,7 +92,9 @@ async def test_damage_hides_nothing_else(connection: Redis) -> None:
     assert "finished" in (queues["mail"].problem or "")
     assert queues["mail"].counts["queued"] == 1
     assert "no text" in (queues["\ufffd"].problem or "")
-    assert seen.workers == []
+    (worker,) = seen.workers
+    assert (worker.name, worker.state, worker.pid, worker.birth_date) == ("esc\x1b[31m", "\x1b[5m", None, None)
+    assert worker.problem == r"its pid cannot be read: b'\x1b[6m'; its birth cannot be read: b'\xff'"
 
 
 @pytest.mark.parametrize("kind", ["look", "list", "search", "tell"])
@@ -131,9 +134,8 @@ async def test_the_number_of_jobs_costs_nothing(connection: Redis) -> None:
 async def test_rates(connection: Redis) -> None:
     def worker(name: str, ended: int, born: int = 0) -> WorkerView:
         birth = before.moment + timedelta(seconds=born)
-        nothing: Any = None
-        places = (nothing,) * 5
-        return WorkerView(name, "aiorq", "idle", *places, [], birth, nothing, nothing, ended, 0, 0.0, 0, [])
+        host, pid, version = (None, None), None, (None, None)
+        return WorkerView(name, "aiorq", "idle", *host, pid, *version, [], birth, None, None, ended, 0, 0.0, 0, [])
 
     queue = await fill(connection)
     before = await look(connection)

@@ -74,7 +74,7 @@ MODULES: Final = (
     Module("suspension", "suspension"),
     Module("decorators", "decorators", words=(("-> Coroutine[Any, Any, Job[R]]: ...", "-> Job[R]: ..."),)),
     Module(
-        "worker.info",
+        "worker_info",
         "worker_info",
         frozenset({"WorkerInfo.current_execution_count"}),
         shared=frozenset({"WorkerStatus"}),

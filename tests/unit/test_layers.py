@@ -32,11 +32,11 @@ LAYERS = {
             "suspension",
             "errands",
         ),
-        *("decorators", "enqueuer", "inline", "doctor"),
+        *("decorators", "enqueuer", "inline", "doctor", "worker_info", "inspection"),
     },
     "execution": {"execution"},
     "worker": {"worker"},
-    "edges": {"server", "inspection", "cli", "sync", "testing", "__main__", ""},
+    "edges": {"server", "cli", "sync", "testing", "__main__", ""},
 }
 BELOW = {
     "values": {"values"},

@@ -9,7 +9,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from aiorq import Queue, Worker
-from aiorq.worker.info import WorkerStatus
+from aiorq.worker_info import WorkerStatus
 from tests.api.conftest import until
 from tests.execution.processes import Fifo
 from tests.worker.conftest import Monitor, Started, result_of, working
