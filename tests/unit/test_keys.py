@@ -11,7 +11,8 @@ from redis.asyncio import Redis
 
 from aiorq.keys import Keys, check_job_id, check_queue_name, is_job_id
 
-LUA = files("aiorq").joinpath("lua", "lib", "keys.lua").read_text(encoding="utf-8")
+FOLDER = files("aiorq").joinpath("lua", "lib")
+LUA = "\n".join(FOLDER.joinpath(f"{name}.lua").read_text(encoding="utf-8") for name in ("queue_keys", "keys"))
 PREFIXES = ["rq", "{app}", "a.b:c-d_e"]
 
 # What the wire format of RQ 3.0 calls them.
