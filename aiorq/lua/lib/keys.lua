@@ -15,6 +15,7 @@ local function worker_executions_key(prefix, name) return prefix .. ':worker:' .
 local function inbox_key(prefix, worker, queue) return prefix .. ':aiorq:inbox:' .. worker .. ':' .. queue end
 local function ended_key(prefix, token) return prefix .. ':aiorq:ended:' .. token end
 local function gone_key(prefix, id) return prefix .. ':aiorq:gone:' .. id end
+local function some_gone_key(prefix) return prefix .. ':aiorq:gone' end
 local function suspended_key(prefix) return prefix .. ':suspended' end
 local function dropped_key(prefix) return prefix .. ':aiorq:dropped' end
 local function intermediate_key(prefix, queue) return prefix .. ':queue:' .. queue .. ':intermediate' end
