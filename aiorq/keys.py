@@ -175,6 +175,11 @@ class Keys:
         """`=` and the nonce of the call that enqueued a job which ended and was not kept; present for a minute."""
         return f"{self.prefix}:aiorq:gone:{job_id}"
 
+    @property
+    def some_gone(self) -> str:
+        """Present while there is a `gone` of any job."""
+        return f"{self.prefix}:aiorq:gone"
+
     def intermediate(self, queue: str) -> str:
         """RQ's list of what its workers took from a queue and did not begin yet."""
         return f"{self.prefix}:queue:{queue}:intermediate"

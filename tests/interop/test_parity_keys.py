@@ -56,20 +56,25 @@ BARRED = (
     "a child of a failed parent stays deferred, and runs when the parent has succeeded after all: so it is known to a "
     "job of its parent's id that comes later"
 )
-RELEASED = (
-    "UNNAMED: of a canceled parent whose children are to go on, in RQ those that have another parent wait for ever; in "
-    "aiorq they wait for the other one"
-)
-
 # In the words of the list of RQ's behaviours that are not copied.
 GHOST = (
     "in RQ expiry removes the hash of a queued job only, and a ghost id stays in the list: here of a job that has the "
     "TTL of an end which it has had before, or has not had yet; in aiorq what waits for its run is not lost"
 )
 
-# What neither names.
-STALE = "UNNAMED: RQ saves a copy of the job from before its start when its process was killed"
-LATER = "UNNAMED: RQ takes no notice of dependencies of a job that is scheduled; in aiorq it waits for them, too"
+# What neither names, and why it is so nevertheless.
+RELEASED = (
+    "UNNAMED: a dependent is let go on every path that ends its last parent, whichever library's worker ends that: so "
+    "none is left that waits for a canceled parent whose children are to go on; in RQ those that have another parent, "
+    "too, wait for ever"
+)
+STALE = (
+    "UNNAMED: what is written is what changes; when RQ's worker has killed a process it saves the whole job from a "
+    "copy of before its start, and who ran it, and when, is gone"
+)
+LATER = (
+    "UNNAMED: dependencies are honoured with a schedule, too, as is asked of aiorq; RQ takes no notice of them there"
+)
 
 ALLOWED: list[Allowed] = [
     Allowed("rq:worker:* | version", __version__, "the version of the library that the worker runs"),

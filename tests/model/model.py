@@ -360,6 +360,7 @@ class Model(Shelf):
         nonce = self.jobs[job_id].nonce
         self.delete_job(job_id)
         self.keys[f"aiorq:gone:{job_id}"] = Entry(f"={nonce}", self.now + 60)
+        self.keys["aiorq:gone"] = Entry("1", self.now + 60)
 
     def leave_failed(self, job_id: str, token: str, status: str, number: str, ttl: int) -> None:
         """The run is off the books, and the job is not tried again."""

@@ -65,7 +65,7 @@ class TestTtl:
     async def test_no_time_at_all(self, store: ClockedStore, books: Books, run: Run) -> None:
         assert await runs.fail(store, "w", run, b"", 0) is Failed.FOR_GOOD
         ended = f"rq:aiorq:ended:{run.token}"
-        left = {"rq:queues", "rq:worker:w", "rq:aiorq:gone:a", ended}
+        left = {"rq:queues", "rq:worker:w", "rq:aiorq:gone", "rq:aiorq:gone:a", ended}
         assert {key.decode() for key in await books.dump()} == {*left, "rq:failed:default"}
         assert 0 < await books.ttl(ended) <= 60
         # An entry without any time left, as RQ's.

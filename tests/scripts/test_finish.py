@@ -74,7 +74,7 @@ class TestTtl:
         assert await runs.finish(store, "w", run, b"", 0)
         left = {key.decode() for key in await books.dump()}
         ended = f"rq:aiorq:ended:{run.token}"
-        assert left == {"rq:queues", "rq:worker:w", "rq:aiorq:gone:a", ended}
+        assert left == {"rq:queues", "rq:worker:w", "rq:aiorq:gone", "rq:aiorq:gone:a", ended}
         assert 0 < await books.ttl(ended) <= 60
         assert await books.connection.hget("rq:worker:w", "successful_job_count") == b"1"
 

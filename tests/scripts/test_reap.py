@@ -97,7 +97,7 @@ class TestFailed:
         await books.connection.hset("rq:job:a", "failure_ttl", 0)
         assert await desk.reap(run) == "failed"
         assert {key.decode() for key in await books.dump()} == {
-            *("rq:queues", "rq:worker:w", "rq:aiorq:gone:a"),
+            *("rq:queues", "rq:worker:w", "rq:aiorq:gone", "rq:aiorq:gone:a"),
             "rq:failed:default",
         }
 

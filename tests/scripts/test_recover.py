@@ -141,7 +141,12 @@ class TestFailed:
     async def test_not_kept(self, store: ClockedStore, desk: Desk, books: Books) -> None:
         await books.connection.hset("rq:job:a", "failure_ttl", 0)
         assert await later(store, desk) == "failed"
-        assert {key.decode() for key in await books.dump()} == {"rq:queues", "rq:aiorq:gone:a", "rq:failed:default"}
+        assert {key.decode() for key in await books.dump()} == {
+            "rq:queues",
+            "rq:aiorq:gone",
+            "rq:aiorq:gone:a",
+            "rq:failed:default",
+        }
 
     async def test_one_of_many(self, store: ClockedStore, desk: Desk, books: Books) -> None:
         await books.connection.rpush(TAKEN, "b", "c")

@@ -176,7 +176,7 @@ class TestOftenEnough:
         run = await begun(store, desk, number_of_retries=3)
         assert await retry(store, run, ttl=0) is Failed.FOR_GOOD
         ended = f"rq:aiorq:ended:{run.token}"
-        left = {"rq:queues", "rq:worker:w", "rq:aiorq:gone:a", "rq:failed:default", ended}
+        left = {"rq:queues", "rq:worker:w", "rq:aiorq:gone", "rq:aiorq:gone:a", "rq:failed:default", ended}
         assert {key.decode() for key in await books.dump()} == left
 
     async def test_has_nothing_to_do_with_retries_after_failures(

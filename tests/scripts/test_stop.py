@@ -53,7 +53,7 @@ async def test_kept_for_ever(store: ClockedStore, books: Books, run: Run) -> Non
 async def test_not_kept(store: ClockedStore, books: Books, run: Run) -> None:
     assert await runs.stop(store, "w", run, b"", 0)
     ended = f"rq:aiorq:ended:{run.token}"
-    left = {"rq:queues", "rq:worker:w", "rq:aiorq:gone:a", "rq:failed:default", ended}
+    left = {"rq:queues", "rq:worker:w", "rq:aiorq:gone", "rq:aiorq:gone:a", "rq:failed:default", ended}
     assert {key.decode() for key in await books.dump()} == left
     assert 0 < await books.ttl(ended) <= 60
 

@@ -283,6 +283,16 @@ async def browse(case: Case, script: str) -> None:
     assert await case.queue.scheduled_job_registry.get_job_ids() == ["a", "b"]
 
 
+async def list_failed(case: Case, script: str) -> None:
+    job = await case.real_queue.enqueue("jobs.add", 1, failure_ttl=100)
+    await job.cancel()
+    fault = case.arm(script)
+    listed = await case.call(lambda: case.queue.failed_job_registry.add(job.id, 900))
+    assert fault.hits == 1
+    assert (await case.real.zscore("rq:failed:default", job.id) is not None) == listed
+    assert (await case.real.ttl(job.key) > 100) == listed
+
+
 async def sweep(case: Case, script: str) -> None:
     await case.real.zadd("rq:failed:default", {"a": 1, "b": 2})
     await swept(case, script, case.queue.failed_job_registry.cleanup, "rq:failed:default")
@@ -362,6 +372,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "enqueue": enqueue_all,
     "enqueue_dependents": enqueue_dependents,
     "free_slot": free_slot,
+    "list_failed": list_failed,
     "look": look,
     "pause": pause,
     "readmit": readmit,

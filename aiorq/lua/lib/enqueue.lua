@@ -105,7 +105,7 @@ local function enqueue_one(batch, texts, index)
   local known = redis.call('EXISTS', key) == 1
   local repeated = known and nonce == ''
   -- It may even have run and gone since.
-  if not known then repeated = redis.pcall('GET', gone_key(prefix, id)) == '=' .. nonce end
+  if not known and batch.some_gone then repeated = redis.pcall('GET', gone_key(prefix, id)) == '=' .. nonce end
   local status, origin, seen, worker, group
   if known then
     local fields = redis.pcall('HMGET', key, 'status', 'origin', 'aiorq_nonce', 'worker_name', 'group_id')
@@ -141,7 +141,7 @@ local function enqueue_one(batch, texts, index)
       redis.call('HSET', key, unpack(texts, first, last))
       word = place_wished(batch, id, queue, front == '1', wishes)
     else
-      push_job(batch, id, list, front, unpack(texts, first, last))
+      push_job(batch, id, list, front, texts, first, last)
     end
     if ttl ~= '' and word ~= 'started' then expire_job(prefix, id, ttl) end
   end

@@ -106,9 +106,11 @@ local function leave_place(prefix, id, status, queue, worker, word)
   end
 end
 
--- Delete a job that ended and is not kept, and remember by what call it was enqueued: that may be sent again.
+-- Delete a job that ended and is not kept, and remember by what call it was enqueued: that may be sent again. Another key
+-- says that there is such a memory of any job, so that few enqueues have to look for one of theirs.
 local function delete_ended_job(prefix, id)
   local nonce = redis.pcall('HGET', job_key(prefix, id), 'aiorq_nonce')
   delete_job(prefix, id)
   redis.call('SET', gone_key(prefix, id), '=' .. (type(nonce) == 'string' and nonce or ''), 'EX', 60)
+  redis.call('SET', some_gone_key(prefix), 1, 'EX', 60)
 end

@@ -2,3 +2,4 @@
 local function queue_key(prefix, queue) return prefix .. ':queue:' .. queue end
 local function job_key(prefix, id) return prefix .. ':job:' .. id end
 local function gone_key(prefix, id) return prefix .. ':aiorq:gone:' .. id end
+local function some_gone_key(prefix) return prefix .. ':aiorq:gone' end
