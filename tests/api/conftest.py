@@ -23,6 +23,8 @@ from aiorq.store.runs import Run
 
 LIMIT = 20.0
 """Seconds after which something that should have happened has not."""
+REST = 0.002
+"""Seconds between two looks at Redis: those who are waited for need the machine, too."""
 
 
 class Proxy:
@@ -138,8 +140,8 @@ async def worker(connection: Redis) -> FakeWorker:
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
     """Ask until it is so. What is asked is Redis, which tells nobody by itself."""
     with anyio.fail_after(LIMIT):
-        while not await condition():
-            await anyio.lowlevel.checkpoint()
+        while not await condition():  # noqa: ASYNC110 - nobody tells
+            await anyio.sleep(REST)
 
 
 async def clients_of(connection: Redis) -> Sequence[dict[str, str]]:

@@ -77,10 +77,10 @@ async def test_the_time_of_a_lease_passes(make_stage: MakeStage) -> None:
     """As it does outside of the other tests here, which let it run out."""
     async with make_stage() as stage:
         await stage.enqueue("begun")
-        worker = stage.work("actor", Point("renew#2", "after"), lease=1)
+        worker = stage.work("actor", Point("renew#2", "after"), lease=2)
         await worker.gone()
         assert worker.was_hit
-        held = stage.work("held", Point("claim#1", "after"), lease=1)
+        held = stage.work("held", Point("claim#1", "after"), lease=2)
         await stage.enqueue("held", gate=False)
         await held.gone()
         stage.work("rescuer")

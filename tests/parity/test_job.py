@@ -347,7 +347,7 @@ async def test_cancel(queue: Queue, connection: Any, start: Start, told: Fifo, c
         await waits.cancel()
     assert await queue.get_job_ids() == []
     running = await queue.enqueue("waiting.hang", told.path)
-    await start(lease=1)
+    await start(lease=3)
     [horse] = await told.pids()
     await running.cancel()
     assert await horse.ended()

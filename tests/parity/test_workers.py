@@ -220,7 +220,7 @@ async def test_life_of_a_job(queue: Queue, connection: Any, start: Start, told: 
     """2.9, box 9: from the queue to its result; a lease that is renewed while it runs; all at once at its end."""
     job = await queue.enqueue("waiting.meet", told.path, gate.path)
     child = await Queue("other", connection).enqueue("jobs.nothing", depends_on=job)
-    worker = await start(lease=1)
+    worker = await start(lease=3)
     [horse] = await told.pids()
     assert os.getpgid(horse.pid) == horse.pid
     await job.refresh()

@@ -185,7 +185,7 @@ class TestLife:
     async def test_executions(self, queue: Queue, at_work: Works, told: Fifo, gate: Fifo) -> None:
         began = datetime.now(UTC) - timedelta(seconds=1)
         await queue.enqueue(letters.wait_at, told.path, gate.path, job_id="my_job_id")
-        async with at_work(queue, name="the-worker", lease=1):
+        async with at_work(queue, name="the-worker", lease=3):
             await told.line()
             job = await Job.fetch("my_job_id", connection=queue.connection)
             executions = await job.get_executions()  # all current executions

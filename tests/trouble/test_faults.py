@@ -17,7 +17,7 @@ from aiorq.server import EmbeddedServer
 from aiorq.store import transport, waiting, workers
 from aiorq.worker import wake
 from tests.execution.processes import LIMIT, Fifo
-from tests.trouble.conftest import Ledger
+from tests.trouble.conftest import REST, Ledger
 from tests.trouble.proxy import Proxy
 from tests.worker.conftest import Log, Script, working
 
@@ -106,8 +106,8 @@ class TestServer:
                 with pytest.raises(QueueFullError):
                     await on.ledger.enqueue()
             async with asyncio.timeout(LIMIT):
-                while await on.ledger.remains():
-                    pass
+                while await on.ledger.remains():  # noqa: ASYNC110 - it is Redis that is asked
+                    await asyncio.sleep(REST)
             assert set(await on.connection.keys("rq:job:*")) == before
             await on.connection.config_set("maxmemory", 0)
             await on.goes_on()
@@ -136,14 +136,14 @@ class TestServer:
         queue = Queue(connection=connection)
         running = await queue.enqueue("waiting.meet", told.path, gate.path)
         script = run_script(
-            f"Worker(name='w', connection={server.url!r}, path={jobs_path!r}, concurrency=2, lease=1).run()"
+            f"Worker(name='w', connection={server.url!r}, path={jobs_path!r}, concurrency=2, lease=3).run()"
         )
         await told.pids()
         await connection.flushdb()
         await script.line("it is entered anew")
         async with asyncio.timeout(LIMIT):
-            while not await connection.sismember("rq:workers", "rq:worker:w"):
-                pass
+            while not await connection.sismember("rq:workers", "rq:worker:w"):  # noqa: ASYNC110 - it is Redis that is asked
+                await asyncio.sleep(REST)
         ledger = Ledger(tmp_path / "lines", queue)
         for _ in range(10):
             await ledger.enqueue()
@@ -187,8 +187,8 @@ class TestSilence:
             await ledger.enqueue()
             await ledger.settled()
             async with asyncio.timeout(LIMIT):
-                while not (await ledger.connection.info("clients"))["blocked_clients"]:
-                    pass
+                while not (await ledger.connection.info("clients"))["blocked_clients"]:  # noqa: ASYNC110 - it is Redis that is asked
+                    await asyncio.sleep(REST)
             with proxy.black_hole():
                 await ledger.enqueue()
             await ledger.check()

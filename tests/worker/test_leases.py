@@ -16,7 +16,7 @@ from tests.worker.conftest import Log, Monitor, Started, result_of, working
 
 async def test_a_deleted_job_is_killed(queue: Queue, start: Started, told: Fifo, gate: Fifo, log: Log) -> None:
     job = await queue.enqueue("waiting.meet", told.path, gate.path)
-    worker = await start(lease=1)
+    worker = await start(lease=3)
     [horse] = await told.pids()
     await job.delete()
     assert await horse.ended()
@@ -32,7 +32,7 @@ async def test_a_job_that_was_taken_away_is_killed(
 ) -> None:
     connection: Any = queue.connection
     job = await queue.enqueue("waiting.hang", told.path)
-    await start(lease=1, concurrency=2)
+    await start(lease=3, concurrency=2)
     [horse] = await told.pids()
     [taken] = await connection.zrange("rq:wip:default", 0, -1)
     other = await queue.enqueue("waiting.meet", told.path, gate.path)
@@ -84,7 +84,7 @@ async def test_a_job_longer_than_the_lease(
     queue: Queue, start: Started, told: Fifo, gate: Fifo, monitor: Monitor, log: Log
 ) -> None:
     job = await queue.enqueue("waiting.meet", told.path, gate.path)
-    await start(lease=1)
+    await start(lease=2)
     await told.pids()
     await monitor.seen('"ZADD" "rq:wip:default" "XX"', 7)  # three in each lease
     gate.let()
@@ -96,11 +96,11 @@ async def test_a_busy_event_loop_loses_no_lease(
     connection: Redis, start: Started, told: Fifo, monitor: Monitor, queue: Queue
 ) -> None:
     """A coroutine that blocks is in a process of its own; the leases are kept outside of it."""
-    job = await queue.enqueue("waiting.block_async", job_timeout=3)
-    await start(lease=1)
+    job = await queue.enqueue("waiting.block_async", job_timeout=4)
+    await start(lease=2)
     await monitor.seen('"ZADD" "rq:wip:default" "XX"', 7)
     result = await result_of(job)
-    assert "JobTimeoutException: the job ran longer than its timeout of 3 seconds" in result.exc_string
+    assert "JobTimeoutException: the job ran longer than its timeout of 4 seconds" in result.exc_string
 
 
 @pytest.mark.parametrize("on_lost", ["fail", "requeue"])

@@ -147,7 +147,7 @@ class TestHeartbeat:
     ) -> None:
         connection: Any = queue.connection
         job = await queue.enqueue("waiting.meet", told.path, gate.path)
-        await start(name="the-worker", lease=1)
+        await start(name="the-worker", lease=2)
         await told.pids()
         [(member, lease)] = await connection.zrange("rq:wip:default", 0, -1, withscores=True)
         execution = f"rq:execution:{member.decode()}"
@@ -166,7 +166,7 @@ class TestHeartbeat:
         self, queue: Queue, start: Started, told: Fifo, gate: Fifo, log: Log, monitor: Monitor, loss: str
     ) -> None:
         connection: Any = queue.connection
-        worker = await start(name="the-worker", lease=1)
+        worker = await start(name="the-worker", lease=3)
         await monitor.seen('"BLMOVE"')
         await (connection.flushall() if loss == "everything" else connection.delete(KEY))
         job = await queue.enqueue("waiting.meet", told.path, gate.path)

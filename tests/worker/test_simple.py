@@ -138,7 +138,7 @@ class TestLongJobs:
     async def test_leases_are_renewed_meanwhile(
         self, queue: Queue, connection: Redis, told: Fifo, gate: Fifo, monitor: Monitor
     ) -> None:
-        worker = SimpleWorker(queue, connection=connection, lease=1, path=WAITING)
+        worker = SimpleWorker(queue, connection=connection, lease=2, path=WAITING)
         job = await queue.enqueue("waiting.meet", told.path, gate.path)
         async with working(worker):
             await told.line()

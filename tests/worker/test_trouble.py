@@ -99,7 +99,7 @@ class TestServer:
         self, connection: Redis, start: Started, told: Fifo, gate: Fifo, log: Log
     ) -> None:
         queue = Queue(connection=connection)
-        await start(lease=1)
+        await start(lease=2)
         for _ in range(3):
             job = await queue.enqueue("waiting.meet", told.path, gate.path)
             await told.pids()
