@@ -5,6 +5,9 @@ from __future__ import annotations
 
 def main() -> None:
     """Entry point of the `aiorq` command."""
-    from aiorq.cli.app import run
+    try:
+        from aiorq.cli.app import run
 
-    run()
+        run()
+    except KeyboardInterrupt:  # before there is anything that could say so
+        raise SystemExit(130) from None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -62,6 +64,30 @@ def configure(options: Logging, given: Given | None = None) -> None:
     logger.handlers = [handler]
     logger.setLevel(level or "INFO")
     logger.propagate = False
+
+
+@contextmanager
+def bar_of_jobs(total: int) -> Iterator[None]:
+    """Show on stderr how many jobs have ended, of so many; warnings of the log stand above it."""
+    from aiorq.cli.output import progress
+
+    class Counter(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if getattr(record, "duration_ms", None) is not None:
+                step(1)
+
+    logger = logging.getLogger("aiorq")
+    with progress("running jobs", total) as step:
+        for handler in logger.handlers:
+            handler.setLevel(logger.level)
+            if isinstance(handler, logging.StreamHandler):
+                handler.setStream(sys.stderr)  # which knows of the bar by now
+        logger.addHandler(Counter())
+        logger.setLevel(logging.INFO)
+        yield
+    for handler in logger.handlers:
+        if isinstance(handler, logging.StreamHandler):
+            handler.setStream(sys.stderr)
 
 
 def _formatter(options: Logging) -> logging.Formatter:

@@ -55,8 +55,8 @@ def tell_usage(error: Any, origin: str = "") -> None:
     """Print what is wrong with the command line, and where to look."""
     possible = list(getattr(error, "possibilities", None) or ())
     message = error.message if possible else error.format_message()
-    if possible:
-        message = f"{message}. Did you mean {', '.join(possible)}?"
+    if possible and "Did you mean" not in message:
+        message = f"{message.rstrip('.')}. Did you mean {', '.join(possible)}?"
     if not message:  # a group without a command has shown its help
         return
     tell(origin + message)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from aiorq.cli.logs import configure
+from aiorq.cli.logs import bar_of_jobs, configure
 from aiorq.cli.mistakes import Failure, Mistake
-from aiorq.cli.output import number_of, run
+from aiorq.cli.output import is_terminal, number_of, run
 from aiorq.cli.parameters import Given, Logging, Queues, Working
 from aiorq.cli.settings import class_of, make_client, own_class, serializer_of
 from aiorq.cli.spread import Setting
@@ -50,7 +50,8 @@ def worker(
 
     The first SIGINT (Ctrl-C) or SIGTERM lets the jobs that run finish; the second kills them and puts them back. SIGHUP
     lets them finish and starts the worker anew, in the same process, from what is installed then. Exits with 1 when it
-    was stopped by a second signal, and at once while workers are suspended.
+    was stopped by a second signal, and at once while workers are suspended. With --burst and --quiet a terminal shows
+    a bar.
     """
     anew = os.environ.pop(_ANEW, "")
     configure(logging, given)
@@ -61,10 +62,12 @@ def worker(
     kind = _worker_class(given)
     client = make_client(given)
     made: Worker = kind(queues or ["default"], name, connection=client, **_options(given, working))
+    suspended, waiting = run(_look, given, made.queue_names())
     # As in RQ. One that ran before SIGHUP came goes on waiting for the end of the suspension.
-    if not anew and run(_is_suspended, given):
+    if suspended and not anew:
         raise Failure("workers are suspended: no job is taken until `aiorq resume`")
-    with _pid_file(working.pid):
+    shows = working.burst and logging.level == "WARNING" and is_terminal(sys.stderr)
+    with _pid_file(working.pid), bar_of_jobs(waiting) if shows else nullcontext():
         # This process has imported the command line: the one that forks jobs starts afresh and stays small.
         made.run(
             working.burst,
@@ -102,9 +105,8 @@ def worker_pool(
     kind = _worker_class(given)
     options = _options(given, working)
     pool = WorkerPool(queues or ["default"], make_client(given), num_workers, kind, **options)
-    run(
-        _is_suspended, given
-    )  # if Redis cannot be asked, that is said once here, and not by every worker again and again
+    # If Redis cannot be asked that is said once, here, and not by every worker again and again.
+    run(_look, given, [])
     with _pid_file(working.pid):
         pool.start(working.burst, None, dequeue_strategy=working.dequeue_strategy.value, fork=False)
     if pool.cold:
@@ -150,12 +152,15 @@ def _options(given: Given, working: Working) -> dict[str, Any]:
     }
 
 
-async def _is_suspended(given: Given) -> bool:
+async def _look(given: Given, queues: Sequence[str]) -> tuple[bool, int]:
+    """Whether workers are suspended, and how many jobs wait."""
     from aiorq.cli.settings import client_of
+    from aiorq.queue import Queue
     from aiorq.suspension import is_suspended
 
     async with client_of(given) as client:
-        return await is_suspended(client, prefix=given.prefix)
+        counts = [await Queue(name, client, prefix=given.prefix).count() for name in queues]
+        return await is_suspended(client, prefix=given.prefix), sum(counts)
 
 
 @contextmanager

@@ -7,10 +7,10 @@ and what runs. So a look costs three round trips for a few dozen queues and work
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from redis.asyncio import Redis
 
@@ -171,6 +171,16 @@ def rates_between(before: Overview, now: Overview) -> Rates | None:
     return Rates(seconds, sum(of_workers.values()), of_workers, queued)
 
 
+class _Entered(NamedTuple):
+    """A worker as its entry shows it, and the ids of what it runs."""
+
+    info: WorkerInfo
+    is_ours: bool
+    running: int
+    runs: Sequence[RunId]
+    problems: Sequence[str]
+
+
 async def look(
     connection: Redis | str | None = None, queues: Sequence[str] = (), *, prefix: str | None = None
 ) -> Overview:
@@ -195,23 +205,23 @@ async def look(
         glance.of_workers(store, whole.workers),
         glance.holders(store, whole.limits),
     )
-    infos = []
+    entered = []
     for name, (fields, running, runs) in zip(whole.workers, found, strict=True):
         info = WorkerInfo(name, store.connection, prefix=store.keys.prefix)
         problems = info.restore(fields)
         if fields and (not wanted or not {name.encode() for name in info.queue_names()}.isdisjoint(wanted)):
-            infos.append((info, b"aiorq_boot" in fields, running, runs, problems))
+            entered.append(_Entered(info, b"aiorq_boot" in fields, running, runs, problems))
     fronts = [job_id for size in sizes for job_id in size.front]
     waited, shown = await asyncio.gather(
         _waited(store, fronts, whole.moment),
-        _runs(store, [run for _, _, _, runs, _ in infos for run in runs], whole.moment),
+        _runs(store, [run for worker in entered for run in worker.runs], whole.moment),
     )
     return Overview(
         datetime.fromtimestamp(whole.moment, UTC),
         store.transport.where,
         store.keys.prefix,
         [_queue(name, size, whole, waited) for name, size in zip(names, sizes, strict=True)],
-        [_worker(*each, shown) for each in infos],
+        [_worker(worker, shown) for worker in entered],
         [
             LimitView(key.decode(errors="replace"), held.concurrency, held.allowed, held.waiting)
             for key, held in zip(whole.limits, holders, strict=True)
@@ -271,18 +281,12 @@ def _queue(name: bytes, size: Sizes, whole: Everything, waited: Mapping[bytes, f
     )
 
 
-def _worker(
-    info: WorkerInfo,
-    is_ours: bool,
-    running: int,
-    runs: Collection[RunId],
-    problems: Sequence[str],
-    shown: Mapping[RunId, RunView],
-) -> WorkerView:
-    known = [shown[run] for run in runs if run in shown]
+def _worker(entered: _Entered, shown: Mapping[RunId, RunView]) -> WorkerView:
+    info = entered.info
+    known = [shown[run] for run in entered.runs if run in shown]
     return WorkerView(
         info.name,
-        "aiorq" if is_ours else "rq",
+        "aiorq" if entered.is_ours else "rq",
         info.state,
         info.hostname,
         info.ip_address,
@@ -296,7 +300,7 @@ def _worker(
         info.successful_job_count,
         info.failed_job_count,
         info.total_working_time,
-        running,
+        entered.running,
         sorted(known, key=lambda run: run.started_at),
-        "; ".join(problems) or None,
+        "; ".join(entered.problems) or None,
     )

@@ -183,6 +183,12 @@ class TestTakingOut:
         assert await Job.exists(other.id, connection)
         assert await queue.empty() == 0
 
+    async def test_empty_tells_how_far_it_has_come(self, queue: Queue) -> None:
+        await queue.enqueue_many([Queue.prepare_data("jobs.add", (1,)) for _ in range(1200)])
+        steps: list[int] = []
+        assert await queue.empty(progress=steps.append) == 1200
+        assert steps == [500, 500, 200]
+
     async def test_delete(self, queue: Queue, connection: Redis) -> None:
         await fill(queue, 3)
         await queue.delete()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import time
@@ -214,6 +215,15 @@ class TestWaiting:
         assert done.stderr.splitlines()[-1].startswith("aiorq: job ")
         told = run("enqueue", "--wait", "--json", "jobs.fail")
         assert (told.returncode, json.loads(told.stdout)["outcome"]) == (1, "failed")
+
+    async def test_until_it_is_interrupted(self, start: Start, queue: Queue, url: str) -> None:
+        waiting = start("enqueue", "--wait", "jobs.nothing", AIORQ_REDIS_URL=url)
+        assert waiting.stderr is not None
+        job_id = waiting.stderr.readline().strip()
+        waiting.send_signal(signal.SIGINT)
+        assert waiting.wait(30) == 130
+        assert waiting.communicate() == ("", "")
+        assert await queue.get_job_ids() == [job_id]
 
     async def test_not_for_ever(self, run: Run, queue: Queue) -> None:
         done = run("enqueue", "--wait-timeout", "0.2", "--job-id", "it", "jobs.nothing")

@@ -6,13 +6,15 @@ import json
 import signal
 import subprocess
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import jobs
 import pytest
 from redis.asyncio import Redis
 
-from aiorq import Queue
+from aiorq import Queue, connect
+from aiorq.server import EmbeddedServer
 from aiorq.suspension import suspend
 from tests.cli.conftest import Run, Start
 from tests.cli.stage import STATES, damage, everything, fill
@@ -171,6 +173,25 @@ class TestInterval:
         screen.shows("queue default 2,")
         screen.process.send_signal(signal.SIGTERM)
         assert screen.end() == 0
+
+    async def test_trouble_with_the_server_is_waited_out(self, tmp_path: Path) -> None:
+        with EmbeddedServer(append_only=True) as server:
+            async with connect(server.url) as client:
+                await Queue("shop", client).enqueue(jobs.nothing)
+            screen = Terminal(tmp_path, server.url, "info", "-i", "0.2")
+            try:
+                screen.shows("1 queue, 1 job waiting")
+                server.kill()
+                screen.shows("trying again")
+                assert "1 queue, 1 job waiting" in screen.text
+                server.start()
+                while "trying again" in screen.text:
+                    screen.read()
+                screen.shows("1 queue, 1 job waiting")
+                screen.interrupt()
+                assert screen.end() == 0
+            finally:
+                screen.close()
 
     async def test_rates(self, terminal: Open, connection: Redis, start: Start, url: str) -> None:
         queue = Queue("shop", connection)

@@ -24,9 +24,8 @@ def sentinel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         f"port {SENTINEL}\nbind 127.0.0.1\ndir {folder}\nsentinel monitor shop 127.0.0.1 {MASTER} 1\n"
         "sentinel auth-pass shop secret\n"
     )
-    options = {"port": MASTER, "bind": "127.0.0.1", "requirepass": "secret"}
     with (
-        EmbeddedServer(options=options),
+        EmbeddedServer(options=[("port", MASTER), ("bind", "127.0.0.1"), ("requirepass", "secret")]),
         subprocess.Popen(
             [find_server_binary(), folder / "sentinel.conf", "--sentinel"], stdout=subprocess.DEVNULL
         ) as process,

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import jobs
@@ -15,6 +16,7 @@ from redis.asyncio import Redis
 from aiorq import Queue, Retry
 from aiorq.suspension import resume, suspend
 from tests.cli.conftest import Run, Start
+from tests.cli.terminal import Terminal
 from tests.cli.test_restart import heard
 
 BOTH = pytest.mark.parametrize("command", ["worker", "worker-pool"])
@@ -145,6 +147,27 @@ class TestOptions:
         assert len(await job.attempts()) == 3
 
 
+class TestBar:
+    """A burst on a terminal that logs little shows how far it has come."""
+
+    async def test_bar(self, terminal: Callable[..., Terminal], queue: Queue, jobs_path: str) -> None:
+        for _ in range(5):
+            await queue.enqueue(jobs.nothing)
+        await queue.enqueue(jobs.fail, job_id="bad")
+        shown = terminal("worker", "--burst", "--quiet", "-P", jobs_path, columns=100)
+        assert shown.end() == 0
+        assert b"6/6" in shown.sent
+        (line,) = shown.rows  # the bar is gone, and the warning is whole
+        assert re.search(r"default: jobs.fail failed after .* \(bad\): ValueError: on purpose$", line)
+
+    async def test_no_bar(self, terminal: Callable[..., Terminal], queue: Queue, jobs_path: str) -> None:
+        await queue.enqueue(jobs.nothing)
+        shown = terminal("worker", "--burst", "-P", jobs_path)
+        assert shown.end() == 0
+        assert b"1/1" not in shown.sent
+        assert "jobs.nothing finished" in shown.text
+
+
 class TestSuspension:
     @pytest.mark.parametrize("options", [[], ["--burst"]], ids=str)
     async def test_a_worker_does_not_begin(self, run: Run, queue: Queue, options: list[str]) -> None:
@@ -257,6 +280,7 @@ MISTAKES = [
     (["--shutdown-timeout", "-1"], "shutdown_timeout must be 0 to 86400"),
     (["--max-memory", "many"], "'many'"),
     (["--maintenance-interval", "0"], "--maintenance-interval"),
+    (["--job-monitoring-interval", "0"], "--job-monitoring-interval"),
     (["--verbose", "--quiet"], "--verbose and --quiet exclude each other"),
     (["--log-level", "loud"], "'loud' is no level of the log"),
     (["--log-format", "{message}"], "log format '{message}'"),
