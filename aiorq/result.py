@@ -39,6 +39,9 @@ class ResultType(Enum):
     RETRIED = 4
     MAX_RETRIES_EXCEEDED = 5
 
+    def __str__(self) -> str:
+        return f"Type.{self.name}"  # RQ's text
+
 
 class Result(Generic[R]):
     """One outcome of a job. Its attributes never ask Redis."""
