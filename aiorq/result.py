@@ -40,7 +40,8 @@ class ResultType(Enum):
     MAX_RETRIES_EXCEEDED = 5
 
     def __str__(self) -> str:
-        return f"Type.{self.name}"  # RQ's text
+        # RQ's text.
+        return f"Type.{self.name}"
 
 
 class Result(Generic[R]):
