@@ -39,6 +39,10 @@ class ResultType(Enum):
     RETRIED = 4
     MAX_RETRIES_EXCEEDED = 5
 
+    def __str__(self) -> str:
+        # RQ's text.
+        return f"Type.{self.name}"
+
 
 class Result(Generic[R]):
     """One outcome of a job. Its attributes never ask Redis."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import random
 import threading
 import time
@@ -104,6 +105,8 @@ class BlockingTransport(Transport):
         """Use the connections of `connection`'s pool, one for each round trip."""
         self._client = connection
         self._pool: Any = connection.connection_pool
+        retry = self._pool.connection_kwargs.get("retry")
+        self._client_retries: bool = retry is not None and retry.get_retries() > 0
         self.where = where(connection)
 
     @property
@@ -203,13 +206,19 @@ class BlockingTransport(Transport):
             AiorqError: there is no answer.
         """
         for pause in (*RESENDS, None):
+            connected = False
             try:
-                return self._ask(commands, timeout)
+                with self._borrowed() as connection:
+                    connected = True
+                    return self._ask(connection, commands, timeout)
             except (redis_errors.ConnectionError, redis_errors.TimeoutError, OSError) as error:
                 mapped = in_our_words(error, self.where)
-                # A server that does not answer would not answer again, and its caller has waited for long.
-                silent = isinstance(error, (redis_errors.TimeoutError, TimeoutError))
-                if pause is None or silent or not isinstance(mapped, ConnectionLostError):
+                # A server that does not answer would not answer again, and its caller has waited for long. So he has
+                # where the client itself tries to connect several times, as redis-py's do by default.
+                patient = isinstance(error, (redis_errors.TimeoutError, TimeoutError)) or (
+                    self._client_retries and not connected
+                )
+                if pause is None or patient or not isinstance(mapped, ConnectionLostError):
                     raise mapped from error
                 log.debug("request to %s is sent again: %s", self.where, error)
                 time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
@@ -217,19 +226,21 @@ class BlockingTransport(Transport):
                 raise in_our_words(error, self.where) from error
         raise AssertionError("unreachable")
 
-    def _ask(self, commands: Sequence[Command], timeout: float) -> list[Reply | AiorqError]:
-        with self._borrowed() as connection:
-            try:
-                connection.send_packed_command(connection.pack_commands(commands))
-                return [self._answer(connection, timeout) for _ in commands]
-            except BaseException:
-                connection.disconnect()  # answers that were not read are nobody else's
-                raise
+    def _ask(
+        self, connection: AbstractConnection, commands: Sequence[Command], timeout: float
+    ) -> list[Reply | AiorqError]:
+        try:
+            connection.send_packed_command(connection.pack_commands(commands))
+            return [self._answer(connection, timeout) for _ in commands]
+        except BaseException:
+            connection.disconnect()  # answers that were not read are nobody else's
+            raise
 
     @contextmanager
     def _borrowed(self) -> Iterator[AbstractConnection]:
         own = self._client.connection
-        if own is not None:  # of a client that was made with `single_connection_client`
+        # Of a client that was made with `single_connection_client`; in a forked process it is still the parent's.
+        if own is not None and own.pid == os.getpid():
             with self._client.single_connection_lock:
                 yield own
             return

@@ -20,7 +20,7 @@ ABANDONED: Final = Fate(JobStatus.FAILED, "AbandonedJobError: the job was lost w
 
 CONNECT: Final = ("HELLO#1", "CLIENT SETINFO#1", "CLIENT SETINFO#2", "SELECT#1")
 """What redis-py sends first over every connection; it does so anew for each, and the first one stands for all."""
-ENTER: Final = (*CONNECT, "register#1", "claim#1", "SUBSCRIBE#1", "renew#1", "overdue#1")
+ENTER: Final = (*CONNECT, "register#1", "SCRIPT#1", "claim#1", "SUBSCRIBE#1", "renew#1", "overdue#1")
 """What every worker sends; it is killed there in the first scenario only, as nothing else goes on at that time."""
 LEAVE: Final = ("release#1", "retire#1")
 TIMED: Final = {
@@ -36,6 +36,8 @@ TIMED: Final = {
     "sweep": 0,
     "sweep_group": 0,
     "sweep_limit": 0,
+    # Each loads a script, which changes nothing: the first one stands for all.
+    "SCRIPT": 1,
     # For each connection, of which there are more or fewer.
     "CLIENT SETINFO": 2,
     "SELECT": 1,

@@ -258,6 +258,7 @@ def test_the_position_in_the_queue(redis: Redis) -> None:
     assert q.get_job_position(job) == 0
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")  # the worker forks this process
 def test_failed_jobs(redis: Redis) -> None:
     connection = redis
     queue = Queue(connection=connection)
