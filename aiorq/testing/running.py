@@ -145,6 +145,7 @@ class Burst(Generic[J]):
                 intervals=outcome.intervals,
                 at_front=outcome.enqueue_at_front,
                 failure_ttl=failure_ttl,
+                value=outcome.value,
             )
         return await runs.fail(store, WORKER, run, outcome.traceback, failure_ttl, kinds=outcome.kinds)
 

@@ -78,7 +78,7 @@ async def test_nothing(box: Sandbox) -> None:
         with pytest.raises(
             AssertionError, match=r"should not have been enqueued: .*\nenqueued, in order:\n  1\. posts"
         ):
-            box.assert_nothing_enqueued(**wish)  # type: ignore[arg-type]
+            box.assert_nothing_enqueued(**wish)
 
 
 async def test_block(box: Sandbox) -> None:
