@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
@@ -264,10 +264,20 @@ async def run_sync(job: PlacedJob, token: str) -> None:
 class RunHere:
     """Describes the run of a job in its caller's place when it is first asked for."""
 
-    def __init__(self, job: PlacedJob, token: str, worker: str = "") -> None:
-        """Describe the run `token` of `job`, by the worker of that name, if it is one."""
+    def __init__(
+        self, job: PlacedJob, token: str, fields: Mapping[bytes, bytes] | None = None, worker: str = ""
+    ) -> None:
+        """Describe a run.
+
+        Args:
+            job: its job.
+            token: its execution id.
+            fields: the job's hash; None for what the object would write.
+            worker: the name of the worker that runs it, if it is one.
+        """
         self._job = job
         self._token = token
+        self._fields = fields
         self._worker = worker
         self._run: CurrentRun | None = None
         self._home: object = asyncio._get_running_loop()
@@ -276,10 +286,13 @@ class RunHere:
         """The run, the same one each time."""
         if self._run is None:
             job, store = self._job, self._job.store
-            fields = {name: b"%d" % value if isinstance(value, int) else value for name, value in job.encode().items()}
+            fields = self._fields
+            if fields is None:
+                values = {name.encode(): value for name, value in job.encode().items()}
+                fields = {name: b"%d" % value if isinstance(value, int) else value for name, value in values.items()}
             self._run = CurrentRun(
                 job_id=job.id,
-                fields={name.encode(): value for name, value in fields.items()},
+                fields=fields,
                 execution_id=self._token,
                 worker_name=self._worker,
                 serializer=serializer_path(job.serializer),

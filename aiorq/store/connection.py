@@ -152,13 +152,14 @@ def check_url(url: str) -> str:
         port = parts.port
     except ValueError:
         raise InvalidURLError(f"the port of the Redis URL is not a number from 0 to 65535 ({hint})") from None
+    # `geturl` leaves out the slashes before an empty host, which redis-py's blocking client insists on.
+    whole = f"{parts.scheme}://{parts.geturl().partition(':')[2].removeprefix('//')}"
     if "@" in parts.query:
         raise InvalidURLError(f"the Redis URL has an '@' behind '?' ({hint})")
     if parts.scheme == "unix":
         if not parts.path or parts.path == "/":
             raise InvalidURLError("the Redis URL names no socket: write unix:///path/to/socket")
-        # `geturl` leaves the slashes of an empty host out, which redis-py's blocking client insists on.
-        return f"unix://{parts.geturl().removeprefix('unix:').removeprefix('//')}"
+        return whole
     if port == 0:
         raise InvalidURLError("the port of the Redis URL is 0")
     database = unquote(parts.path).strip("/")
@@ -166,7 +167,7 @@ def check_url(url: str) -> str:
         raise InvalidURLError(f"the database in the Redis URL is not a number, as in redis://host:6379/0 ({hint})")
     if parts.fragment:
         raise InvalidURLError(f"the Redis URL has a part behind '#' ({hint})")
-    return parts.geturl()
+    return whole
 
 
 def connect_through_sentinels(

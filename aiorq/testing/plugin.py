@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import pytest
-import redis
+from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
 
 from aiorq.job import Job
@@ -83,7 +83,7 @@ def aiorq_fork_worker(aiorq_sandbox: Sandbox) -> Callable[..., Coroutine[Any, An
 
 
 @pytest.fixture
-def aiorq_sync_connection(aiorq_sandbox: Sandbox) -> redis.Redis:
+def aiorq_sync_connection(aiorq_sandbox: Sandbox) -> BlockingRedis:
     """A blocking client."""
     return aiorq_sandbox.sync.connection
 

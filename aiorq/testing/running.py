@@ -99,7 +99,7 @@ class Burst(Generic[J]):
             if not await runs.begin(self._store, WORKER, run):
                 log.warning("%s: job %s is not run: it was canceled or deleted", *where)
                 return
-            outcome = await self._perform(job, RunHere(job, run.token, WORKER), raised)
+            outcome = await self._perform(job, RunHere(job, run.token, claimed.fields, WORKER), raised)
         except AiorqError as error:
             raised.append(error)
             outcome = Raised(summarize(error), encode_traceback(error), tuple(kinds_of(type(error))))
@@ -145,6 +145,7 @@ class Burst(Generic[J]):
                 intervals=outcome.intervals,
                 at_front=outcome.enqueue_at_front,
                 failure_ttl=failure_ttl,
+                value=outcome.value,
             )
         return await runs.fail(store, WORKER, run, outcome.traceback, failure_ttl, kinds=outcome.kinds)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import anyio
 import pytest
+import uvloop
 from redis.asyncio import Redis
 from redis.asyncio.connection import ConnectionPool, SSLConnection
 
@@ -20,13 +21,22 @@ from aiorq import Job, Queue, connect
 from aiorq.errors import AiorqError, ConnectionLostError, InvalidURLError, StoreError, WrongLoopError
 from aiorq.server import EmbeddedServer
 from aiorq.store.base import store_of
-from aiorq.store.connection import DEFAULT_URL, connect_as, default_url, describe, where
+from aiorq.store.connection import (
+    DEFAULT_URL,
+    AnyRedis,
+    connect_as,
+    connect_blocking,
+    default_url,
+    describe,
+    shared_connection,
+    where,
+)
 from tests.api.conftest import FakeWorker, Proxy, clients_of, tasks_of_ours, until
 
 SECRET = "c4n4ry"
 
 
-def settings_of(client: Redis) -> dict[str, Any]:
+def settings_of(client: AnyRedis) -> dict[str, Any]:
     settings: dict[str, Any] = client.connection_pool.connection_kwargs
     return settings
 
@@ -62,6 +72,10 @@ class TestURLs:
         assert SECRET not in where(client)
         secure = client.connection_pool.connection_class is SSLConnection
         assert secure == url.startswith(("rediss", "valkeys"))
+        blocking = connect_blocking(url)
+        assert where(blocking) == place
+        names = ("username", "password", "db", "path", "port")
+        assert [settings_of(blocking).get(name) for name in names] == [settings_of(client).get(name) for name in names]
 
     def test_password_is_taken(self) -> None:
         assert settings_of(connect(f"redis://:{SECRET}%2Fw%40x@host"))["password"] == f"{SECRET}/w@x"
@@ -560,3 +574,28 @@ async def test_close_and_go_on(connection: Redis, url: str) -> None:
 def test_making_a_client_connects_nothing() -> None:
     client = connect("redis://no.such.host.invalid")
     assert isinstance(client.connection_pool, ConnectionPool)
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run, lambda coroutine: anyio.run(lambda: coroutine)])
+def test_a_shared_client_is_closed_with_its_loop(server: EmbeddedServer, run: Any) -> None:
+    async def use() -> None:
+        assert await shared_connection(server.url).ping()
+        assert await Queue(connection=server.url).count() >= 0
+
+    async def clients(expected: int | None = None) -> int:
+        client = connect(server.url)
+
+        async def are_gone() -> bool:  # the server sees the end of a connection when it comes to it
+            return len(await clients_of(client)) == expected
+
+        try:
+            if expected is not None:
+                await until(are_gone)
+            return len(await clients_of(client))
+        finally:
+            await client.aclose()
+
+    before = asyncio.run(clients())
+    run(use())
+    gc.collect()  # which would warn of connections that nobody has closed
+    assert asyncio.run(clients(before)) == before

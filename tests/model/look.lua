@@ -5,7 +5,7 @@
 -- ARGV[1] the date (ms since 1970) that stands for second 0 of the tests, ARGV[2] second 0 by the tests' clock
 -- Returns for each key: name, second of its expiry or nil, type, content
 local base, zero = tonumber(ARGV[1]), tonumber(ARGV[2])
-local clock = 'rq:aiorq:clock'
+local clock = 'model:aiorq:clock'
 local date = base + (tonumber(redis.call('GET', clock)) - zero) * 1000
 local reads = {hash = {'HGETALL'}, list = {'LRANGE', 0, -1}, set = {'SMEMBERS'}, string = {'GET'},
   zset = {'ZRANGE', 0, -1, 'WITHSCORES'}, stream = {'XRANGE', '-', '+'}}

@@ -41,7 +41,7 @@ end)()"""
 _SOONER: Final = "redis.call('EXPIRE', results_key(prefix, id), seconds, 'LT')"
 _SOONER_BY_OUR_CLOCK: Final = f"""(function()
   local key = results_key(prefix, id)
-  local due = {_BASE} + (tonumber(redis.call('GET', 'aiorq:test:clock')) - {NOON} + seconds) * 1000
+  local due = {_BASE} + (tonumber(redis.call('GET', '{PREFIX}:aiorq:clock')) - {NOON} + seconds) * 1000
   local before = redis.call('PEXPIRETIME', key)
   if before < {_BASE} / 2 + 900000000000 then redis.call('EXPIRE', key, seconds, 'LT')
   elseif before > due then redis.call('EXPIRE', key, seconds) end

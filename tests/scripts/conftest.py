@@ -67,7 +67,7 @@ class ClockedStore(Store):
         return await self.run(script, keys, *args)
 
     async def set_clock(self, moment: float) -> None:
-        await self.connection.set(CLOCK, repr(moment))
+        await self.connection.set(self.keys.clock, repr(moment))
 
 
 async def begin(store: Store, worker: str, run: Run) -> bool:

@@ -43,8 +43,17 @@ def files() -> dict[str, str]:
     }
 
 
+def project() -> dict[str, str]:
+    """The project that tests its jobs."""
+    return {
+        match["mark"].removeprefix("test:").strip(): match["text"]
+        for match in BLOCK.finditer(README)
+        if match["mark"].startswith("test:")
+    }
+
+
 def test_every_python_block_is_marked() -> None:
-    assert README.count("```python") == len(snippets()) + len(files())
+    assert README.count("```python") == len(snippets()) + len(files()) + len(project())
     assert all(snippet.output for snippet in snippets())
 
 
@@ -74,3 +83,16 @@ def test_snippet(snippet: Snippet, tmp_path: Path) -> None:
             if worker is not None:
                 worker.send_signal(signal.SIGTERM)
                 assert worker.wait(timeout=20) == 0
+
+
+def test_project_that_tests_its_jobs(tmp_path: Path) -> None:
+    for name, text in project().items():
+        (tmp_path / name).write_text(text)
+    environment = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    environment.pop("PYTEST_ADDOPTS", None)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "pytest_asyncio.plugin", "-p", "no:cacheprovider"]
+    ran = subprocess.run(
+        command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=50, check=False
+    )
+    assert "6 passed" in ran.stdout, ran.stdout
+    assert ran.returncode == 0
