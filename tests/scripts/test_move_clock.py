@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
@@ -75,11 +75,11 @@ async def test_leases_are_as_long_as_before(store: Store, connection: Redis) -> 
     assert await raw.zscore(KEYS.registry("scheduled", "q"), "c") == 300.0
 
 
-async def messages(connection: Redis, *channels: str) -> AsyncIterator[tuple[str, bytes]]:
+async def messages(connection: Redis, *channels: str) -> AsyncGenerator[tuple[str, bytes]]:
     async with connection.pubsub() as channel:
         await channel.subscribe(*channels)
         for _ in channels:
-            assert (await channel.get_message(timeout=10))["type"] == "subscribe"  # type: ignore[index]
+            assert (await channel.get_message(timeout=10))["type"] == "subscribe"
         yield "", b""
         while True:
             said: Any = await channel.get_message(timeout=10)
