@@ -79,7 +79,8 @@ async def messages(connection: Redis, *channels: str) -> AsyncGenerator[tuple[st
     async with connection.pubsub() as channel:
         await channel.subscribe(*channels)
         for _ in channels:
-            assert (await channel.get_message(timeout=10))["type"] == "subscribe"
+            begun: Any = await channel.get_message(timeout=10)
+            assert begun["type"] == "subscribe"
         yield "", b""
         while True:
             said: Any = await channel.get_message(timeout=10)

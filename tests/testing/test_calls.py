@@ -74,7 +74,8 @@ async def test_nothing(box: Sandbox) -> None:
     box.assert_nothing_enqueued(posts.stamp)
     box.assert_nothing_enqueued(posts.write, args=["Bob"])
     box.assert_nothing_enqueued(queue="default")
-    for wish in ({}, {"func": posts.write}, {"queue": "mail"}, {"args": ["Ada"]}):
+    wishes: list[dict[str, Any]] = [{}, {"func": posts.write}, {"queue": "mail"}, {"args": ["Ada"]}]
+    for wish in wishes:
         with pytest.raises(
             AssertionError, match=r"should not have been enqueued: .*\nenqueued, in order:\n  1\. posts"
         ):
