@@ -246,7 +246,7 @@ class TestBeside:
         assert not [thread for thread in threading.enumerate() if "aiorq" in thread.name]
 
     async def test_repeats_by_the_clock(self, box: Sandbox) -> None:
-        async with box.worker() as worker:
+        async with box.worker(reap_interval=600) as worker:
             job = await box.queue().enqueue(posts.stamp, "Ada", repeat=Repeat(times=1, interval=3600))
             await box.wait_for_status(job, "scheduled")
             box.clock.move(hours=1)
@@ -254,7 +254,7 @@ class TestBeside:
         assert worker.queue_names() == ["default"]
 
     async def test_wakes_for_what_is_due(self, box: Sandbox) -> None:
-        async with box.worker():
+        async with box.worker(reap_interval=600):  # it does not look by itself
             job = await box.queue().enqueue_in(timedelta(days=1), posts.stamp, "Ada")
             box.clock.move(days=1)
             assert await box.wait_for_status(job, "finished") == "finished"
