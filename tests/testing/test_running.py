@@ -254,7 +254,8 @@ class TestBeside:
         assert worker.queue_names() == ["default"]
 
     async def test_wakes_for_what_is_due(self, box: Sandbox) -> None:
-        async with box.worker(reap_interval=600):  # it does not look by itself
+        async with box.worker(reap_interval=600):  # it does not look by itself, but as it begins
+            await box.wait_for_result(await box.queue().enqueue(posts.stamp, "Bob"))
             job = await box.queue().enqueue_in(timedelta(days=1), posts.stamp, "Ada")
             box.clock.move(days=1)
             assert await box.wait_for_status(job, "finished") == "finished"
