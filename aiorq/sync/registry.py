@@ -538,6 +538,7 @@ class RateLimitRegistry:
                 continue
         return found
 
+    @property
     def concurrency(self) -> int:
         """How many jobs may hold a slot, as the latest enqueue said; 0 where no job uses the rate limit."""
         return drive(limits.concurrency(self.store, self.key))

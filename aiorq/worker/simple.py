@@ -18,7 +18,7 @@ import signal
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
-from typing import Any, Final
+from typing import Final
 
 import anyio
 
@@ -37,18 +37,12 @@ class InProcess(Supervisor):
     """A worker, whatever API it belongs to, that runs one job at a time in this process, without a fork."""
 
     _forks = False
+    _place: MainThread | None = None
+    _heard = -1
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        """Describe a worker; the arguments are those of `Worker`.
-
-        Raises:
-            ValueError: as for `Worker`; or a `concurrency` above 1.
-        """
-        super().__init__(*args, **options)
+    def _check_options(self) -> None:
         if self.options.concurrency != 1:
             raise ValueError(f"a SimpleWorker runs one job at a time; concurrency cannot be {self.options.concurrency}")
-        self._place: MainThread | None = None
-        self._heard = -1
 
     def _make_executor(self, store: Store, zygote: Zygote | None) -> Executor:  # noqa: ARG002 - there is none
         return ThreadExecutor(self._settings(store), self._place, tidy=close_handles)

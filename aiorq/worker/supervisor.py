@@ -217,6 +217,14 @@ class Supervisor:
         self._failure: AiorqError | None = None
         self.restart_requested = False
         """Whether SIGHUP came: the worker ends as at a first SIGTERM, and whoever started it is to start it anew."""
+        self._check_options()
+
+    def _check_options(self) -> None:
+        """Refuse what this kind of worker cannot do.
+
+        Raises:
+            ValueError: an option that does not go with it.
+        """
 
     @property
     def name(self) -> str:
@@ -241,15 +249,15 @@ class Supervisor:
         keys = Keys(self._prefix)
         return [keys.queue(name) for name in self.options.queues]
 
-    def push_exc_handler(self, handler: Hook) -> None:
+    def push_exc_handler(self, handler_func: Hook) -> None:
         """Call one more exception handler, after those that there are; for a worker that has not started yet.
 
         Raises:
             TypeError, ValueError: as for `exception_handlers`.
         """
-        names = (*self.options.hooks.exception_handlers, hook_name(handler, "exception_handlers"))
+        names = (*self.options.hooks.exception_handlers, hook_name(handler_func, "exception_handlers"))
         self._set_handlers(names)
-        self._handlers.append(handler)
+        self._handlers.append(handler_func)
 
     def pop_exc_handler(self) -> Hook:
         """Take back the exception handler that was added last.

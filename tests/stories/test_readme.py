@@ -21,7 +21,12 @@ BLOCK = re.compile(r"<!-- (?P<mark>[^>]+) -->\n```(?:python)?\n(?P<text>.*?)```"
 class Snippet(NamedTuple):
     program: str
     output: str
-    needs_worker: bool
+    mark: str
+    """What stands behind `run`."""
+
+    @property
+    def needs_worker(self) -> bool:
+        return "no worker" not in self.mark
 
 
 def snippets() -> list[Snippet]:
@@ -29,7 +34,7 @@ def snippets() -> list[Snippet]:
     for match in BLOCK.finditer(README):
         mark, text = match["mark"].strip(), match["text"]
         if mark.startswith("run"):
-            found.append(Snippet(text, "", mark != "run: no worker"))
+            found.append(Snippet(text, "", mark.removeprefix("run").removeprefix(": ")))
         elif mark == "output":
             found[-1] = found[-1]._replace(output=text)
     return found
@@ -57,27 +62,27 @@ def test_every_python_block_is_marked() -> None:
     assert all(snippet.output for snippet in snippets())
 
 
+def run(program: str, folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run a snippet where the modules of the others are."""
+    for name, text in files().items():
+        (folder / name).write_text(text)
+    (folder / "snippet.py").write_text(program)
+    command = [sys.executable, "snippet.py"]
+    return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=50, check=False)
+
+
 @pytest.mark.parametrize("snippet", snippets(), ids=lambda snippet: snippet.output.split("\n")[0])
 def test_snippet(snippet: Snippet, tmp_path: Path) -> None:
     for name, text in files().items():
         (tmp_path / name).write_text(text)
-    (tmp_path / "snippet.py").write_text(snippet.program)
     with EmbeddedServer() as server:
-        environment = os.environ | {"AIORQ_REDIS_URL": server.url}
+        environment = os.environ | {"AIORQ_REDIS_URL": server.url, "REDIS_URL": server.url}
         worker = None
         if snippet.needs_worker:
             command = [sys.executable, "-m", "aiorq", "worker", "--quiet", "--concurrency", "2"]
             worker = subprocess.Popen(command, env=environment, cwd=tmp_path)
         try:
-            ran = subprocess.run(
-                [sys.executable, "snippet.py"],
-                env=environment,
-                cwd=tmp_path,
-                capture_output=True,
-                text=True,
-                timeout=50,
-                check=False,
-            )
+            ran = run(snippet.program, tmp_path, environment)
             assert (ran.stdout, ran.stderr, ran.returncode) == (snippet.output, "", 0)
         finally:
             if worker is not None:
@@ -96,3 +101,11 @@ def test_project_that_tests_its_jobs(tmp_path: Path) -> None:
     )
     assert "6 passed" in ran.stdout, ran.stdout
     assert ran.returncode == 0
+
+
+@pytest.mark.parametrize("snippet", [snippet for snippet in snippets() if "with rq too" in snippet.mark])
+def test_a_script_of_rqs(snippet: Snippet, tmp_path: Path) -> None:
+    """It is one, but for its import lines."""
+    with EmbeddedServer() as server:
+        ran = run(snippet.program.replace("aiorq.sync", "rq"), tmp_path, os.environ | {"REDIS_URL": server.url})
+    assert (ran.stdout, ran.returncode) == (snippet.output, 0), ran.stderr

@@ -62,7 +62,12 @@ MODULES: Final = (
     Module("result", "results", shared=frozenset({"HasResults", "ResultType"})),
     Module("job", "job", frozenset({"Job.dependency", "Job.dependent_ids"}), {"Job": "JobStates[R]"}),
     Module("enqueuer", "enqueuer", shared=frozenset({"EnqueueData"})),
-    Module("registry", "registry", frozenset({"BaseRegistry.count"}), {"BaseRegistry": "Listed"}),
+    Module(
+        "registry",
+        "registry",
+        frozenset({"BaseRegistry.count", "RateLimitRegistry.concurrency"}),
+        {"BaseRegistry": "Listed"},
+    ),
     Module(
         "queue",
         "queue",
