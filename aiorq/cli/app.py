@@ -206,6 +206,8 @@ def _run(arguments: list[str]) -> int:
         return READER_GONE
     except (AiorqError, ValueError, TypeError) as error:
         tell(str(error))
+        if isinstance(error, ConnectionLostError) and " localhost:6379/0 " in str(error):
+            tell("name another server with --url or AIORQ_REDIS_URL; none at hand? `aiorq dev` starts one")
         return 2 if isinstance(error, _GIVEN) else 1
     except Exception as error:
         if not is_usage_error(error):

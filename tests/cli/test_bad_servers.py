@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Iterator
 
@@ -85,3 +86,15 @@ def test_places(run: Run, strict_server: EmbeddedServer, url: str, text: str) ->
     refused(run, ["enqueue", "math.sqrt"], url, text)
     if "canary.invalid" not in url:
         refused(run, ["worker", "--burst"], url, text)
+
+
+def test_nowhere_named(run: Run) -> None:
+    with socket.socket() as client:
+        if client.connect_ex(("localhost", 6379)) == 0:
+            pytest.skip("a server runs where Redis is looked for")
+    done = run("info", server="")
+    assert (done.returncode, done.stdout) == (2, "")
+    first, second = done.stderr.splitlines()
+    assert "localhost:6379/0 cannot be asked now" in first
+    assert "AIORQ_REDIS_URL" in second
+    assert "aiorq dev" in second
