@@ -313,6 +313,7 @@ class PuttingBack(Scenario):
         *("release#1", "release#2", "release#3", "release#4", "retire#1"),
     )
     elsewhere: ClassVar[tuple[str, ...]] = tuple(name for name in ENTER if name != "claim#1")
+    timed: ClassVar[Mapping[str, int]] = TIMED | {"renew": 1}
     options: ClassVar[dict[str, Any]] = {"concurrency": 3, "reap_interval": 60}
 
     async def prepare(self, stage: Stage) -> None:

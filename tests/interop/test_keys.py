@@ -119,12 +119,13 @@ async def ended(anyio_backend: str, pair: Pair, jobs: ModuleType) -> tuple[Snaps
     for name, call in ENDED.items():
         call.on(pair.rq_queue(name), job_id=name)
     await Command("rq.cli", pair.theirs.url, path).work("--name", WORKER, *ENDED)
+    theirs = pair.theirs.take()  # before the others run, or what expires would have less time left
     client = connect(pair.ours.url)
     for name, call in ENDED.items():
         await call.on(Queue(name, client, prefix=pair.ours.prefix), job_id=name)
     await Worker(list(ENDED), WORKER, connection=client, path=path, prefix=pair.ours.prefix).work(burst=True)
     await client.aclose()
-    return pair.theirs.take(), pair.ours.take()
+    return theirs, pair.ours.take()
 
 
 @pytest.mark.parametrize("name", ENDED)

@@ -78,13 +78,13 @@ Launch: TypeAlias = Callable[..., Awaitable[Worker]]
 
 @pytest.fixture
 async def launch(url: str, jobs_path: str, tmp_path: Path) -> AsyncIterator[Launch]:
-    """Starts workers of a lease of 1 s, and waits until they take jobs."""
+    """Starts workers of a lease of 3 s, and waits until they take jobs."""
     workers: list[Worker] = []
 
     async def start(name: str, *options: str, queues: tuple[str, ...] = ()) -> Worker:
         given = ("--path", jobs_path, *options)
         if "--lease" not in options:
-            given += ("--lease", "1")
+            given += ("--lease", "3")
         workers.append(Worker(tmp_path, name, url, queues, given))
         await workers[-1].line("takes jobs from")
         return workers[-1]

@@ -15,7 +15,7 @@ from tests.trouble.cases import Case, Scenario
 from tests.trouble.proxy import Fault, calls_of
 from tests.worker.conftest import result_of, working
 
-LEASE: Final = 3.0
+LEASE: Final = 6.0
 """Seconds that are renewed soon, and long for a busy machine."""
 LOST: Final = 0.1
 """Seconds of a lease that nobody renews."""
