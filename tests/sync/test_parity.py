@@ -132,7 +132,7 @@ _KINDS: Final = ("Worker", "SimpleWorker", "SpawnWorker")
 CHANGED: Final[dict[str, dict[str, object]]] = {
     **dict.fromkeys(_KINDS, _OF_WORKERS),
     **{f"{kind}.work": {"dequeue_strategy": None} for kind in _KINDS},
-    "WorkerPool": dict.fromkeys(("worker_class", "serializer", "job_class", "queue_class")),
+    "WorkerPool": {"worker_class": None, "serializer": None, "job_class": None, "queue_class": None},
     **{f"{kind}.add": {"ttl": 0} for kind in ("DeferredJobRegistry", "ReadyJobRegistry")},
 }
 """Defaults that are others."""
