@@ -132,7 +132,7 @@ def text_of(value: Any, pair: Pair | None = None) -> str:
     text = value.__doc__ or ""
     if pair is not None and pair.module is not None:
         for old, new in (*WORDS, *pair.module.words):
-            text = text.replace(old, new)
+            text = text.replace(old.lstrip(), new.lstrip())  # since Python 3.13 docstrings are not indented
     return inspect.cleandoc(text)
 
 
