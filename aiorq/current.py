@@ -62,6 +62,13 @@ class CurrentRun:
         self.handles: dict[object, Any] = {}
         """The job objects that were made for this run, by kind, so that asking twice gives the same one."""
 
+    def keep(self, kind: object, job: Any) -> None:
+        """Note a job object. All of a run have one `meta`, so that what is put into it by way of one is in all."""
+        for other in self.handles.values():
+            job.meta = other.meta
+            break
+        self.handles[kind] = job
+
 
 def here_in_loop() -> object:
     """What tells the job object of the async API apart that is to be used here: each event loop has its own."""

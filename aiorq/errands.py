@@ -54,12 +54,10 @@ class Supplies:
                 `aiorq.sync`, as it would in RQ.
         """
         find = current_job_of if in_loop else cast("Callable[[CurrentRun], PlacedJob]", import_name(BLOCKING))
-        handles = self._run.handles
-        earlier = list(handles.values())
+        earlier = [handle for handle in self._run.handles.values() if isinstance(handle, JobRecord)]
         job = find(self._run)
-        if earlier and all(
-            job is not other for other in earlier
-        ):  # what the function set on its job is there for the callbacks
+        # What the function has set on its job is there for the callbacks.
+        if earlier and all(job is not other for other in earlier):
             job.take_after(earlier[0])
         job.status = JobStatus(status)
         if job.status is not JobStatus.STARTED:
@@ -78,6 +76,7 @@ class Supplies:
         try:
             job = rq.Job(self._run.job_id, connection=self.connection(), serializer=self._run.serializer)
             job.restore(dict(self._run.fields))
+            self._run.keep("rq", job)
             self._told_rq = rq._current_job.set(job)
         except Exception as error:  # noqa: BLE001 - an rq of another kind, which the function may not ask at all
             log.warning("rq.get_current_job() will not know job %s: %s", self._run.job_id, error)

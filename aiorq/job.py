@@ -545,7 +545,8 @@ def current_job_of(run: CurrentRun) -> Job[Any]:
     """The job of a run, the same each time it is asked for in one place."""
     job = run.handles.get(here_in_loop())
     if job is None:
-        job = run.handles[here_in_loop()] = _current(run)
+        job = _current(run)
+        run.keep(here_in_loop(), job)
     return cast("Job[Any]", job)
 
 

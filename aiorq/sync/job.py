@@ -550,7 +550,8 @@ def current_job_of(run: CurrentRun) -> Job[Any]:
     """The job of a run, the same each time it is asked for in one place."""
     job = run.handles.get(here_in_process())
     if job is None:
-        job = run.handles[here_in_process()] = _current(run)
+        job = _current(run)
+        run.keep(here_in_process(), job)
     return cast("Job[Any]", job)
 
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import rq
+import rq.cron
 import rq.executions
 import rq.group
 import rq.job
@@ -23,6 +24,7 @@ import rq.results
 import rq.worker
 
 import aiorq
+import aiorq.cron
 import aiorq.errors
 import aiorq.executions
 import aiorq.registry
@@ -35,6 +37,8 @@ COMING = "to come"
 CLASSES: dict[str, tuple[type[Any], type[Any]]] = {
     "BaseRegistry": (rq.registry.BaseRegistry, aiorq.registry.BaseRegistry),
     "BaseWorker": (rq.worker.BaseWorker, aiorq.Worker),
+    "CronJob": (rq.cron.CronJob, aiorq.cron.CronJob),
+    "CronScheduler": (rq.cron.CronScheduler, aiorq.cron.CronScheduler),
     "Execution": (rq.executions.Execution, aiorq.executions.Execution),
     "ExecutionRegistry": (rq.executions.ExecutionRegistry, aiorq.executions.ExecutionRegistry),
     "FailedJobRegistry": (rq.registry.FailedJobRegistry, aiorq.registry.FailedJobRegistry),

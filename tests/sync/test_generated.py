@@ -21,9 +21,9 @@ import pytest
 
 import aiorq
 import aiorq.sync
-from aiorq import registry, worker
+from aiorq import errors, registry, worker
 from aiorq.cron import scheduler
-from aiorq.sync import operators
+from aiorq.sync import exceptions, operators
 from aiorq.sync import worker as sync_worker
 from aiorq.sync.cron import scheduler as sync_scheduler
 from tests.sync.generate import MODULES, WORDS, Module, Transformer, made
@@ -132,7 +132,7 @@ def text_of(value: Any, pair: Pair | None = None) -> str:
     text = value.__doc__ or ""
     if pair is not None and pair.module is not None:
         for old, new in (*WORDS, *pair.module.words):
-            text = text.replace(old, new)
+            text = text.replace(old.lstrip(), new.lstrip())  # since Python 3.13 docstrings are not indented
     return inspect.cleandoc(text)
 
 
@@ -252,6 +252,13 @@ def test_classes(pair: Pair) -> None:
 def noted(kind: type[Any]) -> dict[str, Any]:
     """Of public attributes of the class."""
     return {name: note for name, note in inspect.get_annotations(kind).items() if not name.startswith("_")}
+
+
+def test_errors_are_all_there() -> None:
+    """Under RQ's name for their module, and the same ones: what a callee raises is caught by either name."""
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and kind.__module__ == errors.__name__]
+    raised = {kind.__name__: kind for kind in kinds}
+    assert raised == {name: getattr(exceptions, name) for name in exceptions.__all__}
 
 
 def test_registries_are_all_there() -> None:

@@ -11,6 +11,7 @@ from typing import Any, Final, cast
 
 import jobs
 import pytest
+import rq.cron
 import rq.executions
 import rq.group
 import rq.job
@@ -20,7 +21,19 @@ import rq.results
 import rq.worker_pool
 from redis import Redis
 
-from aiorq.sync import Group, Job, Queue, Result, SimpleWorker, SpawnWorker, Worker, WorkerPool, executions, registry
+from aiorq.sync import (
+    Group,
+    Job,
+    Queue,
+    Result,
+    SimpleWorker,
+    SpawnWorker,
+    Worker,
+    WorkerPool,
+    cron,
+    executions,
+    registry,
+)
 from tests.parity.signatures import assert_taken_alike
 from tests.parity.test_boxes import ABSENT, README
 
@@ -46,6 +59,8 @@ PAIRS: Final[dict[str, tuple[type[Any], type[Any]]]] = {
     "SimpleWorker": (rq.SimpleWorker, SimpleWorker),
     "SpawnWorker": (rq.SpawnWorker, SpawnWorker),
     "WorkerPool": (rq.worker_pool.WorkerPool, WorkerPool),
+    "CronScheduler": (rq.cron.CronScheduler, cron.CronScheduler),
+    "CronJob": (rq.cron.CronJob, cron.CronJob),
     **{name: (getattr(rq.registry, name), getattr(registry, name)) for name in REGISTRIES},
 }
 BASES: Final = {
@@ -132,7 +147,8 @@ _KINDS: Final = ("Worker", "SimpleWorker", "SpawnWorker")
 CHANGED: Final[dict[str, dict[str, object]]] = {
     **dict.fromkeys(_KINDS, _OF_WORKERS),
     **{f"{kind}.work": {"dequeue_strategy": None} for kind in _KINDS},
-    "WorkerPool": dict.fromkeys(("worker_class", "serializer", "job_class", "queue_class")),
+    "WorkerPool": {"worker_class": None, "serializer": None, "job_class": None, "queue_class": None},
+    "CronScheduler": {"logging_level": None},
     **{f"{kind}.add": {"ttl": 0} for kind in ("DeferredJobRegistry", "ReadyJobRegistry")},
 }
 """Defaults that are others."""
@@ -195,6 +211,8 @@ def instances(redis: Redis) -> dict[str, Any]:
         "SimpleWorker": SimpleWorker([queue]),
         "SpawnWorker": SpawnWorker([queue]),
         "WorkerPool": WorkerPool([queue], redis),
+        "CronScheduler": cron.CronScheduler(redis),
+        "CronJob": cron.CronJob("default", jobs.nothing, interval=60),
     }
 
 
@@ -241,7 +259,11 @@ def test_signatures(name: str) -> None:
     """Of constructors and of all methods: RQ's parameters in RQ's order, with RQ's defaults."""
     theirs, ours = PAIRS[name]
     if name not in ("Result", "Execution") and f"{name}." not in DIFFERENT:  # nobody makes the first two by hand
-        without = {*parameters_of(name, ""), "args", "kwargs"} & set(inspect.signature(theirs).parameters)
+        taken_by_theirs = inspect.signature(theirs).parameters
+        passed_on = {
+            each.name for each in taken_by_theirs.values() if each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
+        }
+        without = {*parameters_of(name, ""), *passed_on} & set(taken_by_theirs)
         assert_taken_alike(ours, theirs, without=tuple(without), changed=CHANGED.get(name))
     wrong = []
     for member in sorted(public(theirs)):
