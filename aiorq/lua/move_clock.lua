@@ -4,18 +4,20 @@
 -- no change of state
 --
 -- KEYS[1] clock, KEYS[2] set of queues
--- ARGV[1] prefix, ARGV[2] seconds, ARGV[3] '1' when time is to stand still from then on
--- Returns the time then, in seconds. 0 seconds are a look at the clock.
+-- ARGV[1] prefix, ARGV[2] seconds, ARGV[3] '1' when time is to stand still from then on, ARGV[4] a text that no other call has
+-- Returns the time then, in seconds (also when the same call was sent before). 0 seconds are a look at the clock.
 -- @include keys
 -- @include clock
 local clock, queues = KEYS[1], KEYS[2]
-local prefix, seconds, stands = ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1'
+local prefix, seconds, stands, nonce = ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1', ARGV[4]
+local said, last = string.match(redis.call('GET', clock) or '+0', '^(%S+) ?(%S*)$')
+if last == nonce then seconds = 0 end
 local moment = now() + seconds
-local said = redis.call('GET', clock)
-if stands or said and not string.find(said, '^[+-]') then
-  redis.call('SET', clock, string.format('%.6f', moment))
+if last == nonce or seconds == 0 and not stands then return string.format('%.6f', moment) end
+if stands or not string.find(said, '^[+-]') then
+  redis.call('SET', clock, string.format('%.6f %s', moment, nonce))
 else
-  redis.call('SET', clock, string.format('%+.6f', tonumber(said or 0) + seconds))
+  redis.call('SET', clock, string.format('%+.6f %s', tonumber(said) + seconds, nonce))
 end
 if seconds == 0 then return string.format('%.6f', moment) end
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -37,7 +38,7 @@ async def move_clock(store: Store, seconds: float, *, stands: bool = False) -> f
             f"only a prefix that begins with {TEST_PREFIX!r} has a clock that can be moved, not {store.keys.prefix!r}"
         )
     keys = [store.keys.clock, store.keys.queues]
-    return float(await store.run("move_clock", keys, seconds, "1" if stands else "0"))
+    return float(await store.run("move_clock", keys, seconds, "1" if stands else "0", secrets.token_hex(8)))
 
 
 async def all_jobs(store: Store) -> list[Found]:

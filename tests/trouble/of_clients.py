@@ -12,8 +12,9 @@ from aiorq import Job, JobStatus, Queue, RateLimit, Worker
 from aiorq.doctor import Finding, Report, examine, mend
 from aiorq.errors import InvalidJobOperation
 from aiorq.group import Group
+from aiorq.keys import TEST_PREFIX
 from aiorq.registry import RateLimitRegistry
-from aiorq.store import jobs, runs, workers
+from aiorq.store import glance, jobs, runs, sandbox, workers
 from aiorq.store.base import store_of
 from tests.scripts.conftest import told as commands_to
 from tests.trouble.cases import Case, Scenario
@@ -334,6 +335,26 @@ async def tally(case: Case, script: str) -> None:
     assert await group.counts() == {JobStatus.QUEUED: 3}
 
 
+async def peek(case: Case, script: str) -> None:
+    job = await case.real_queue.enqueue("jobs.add", 1)
+    fault = case.arm(script)
+    await case.call(lambda: glance.peek(store_of(case.client), [job.id]))
+    assert fault.hits == 1
+    (fields,) = await glance.peek(store_of(case.client), [job.id])
+    assert isinstance(fields, dict)
+    assert fields["status"] == b"queued"
+
+
+async def move_clock(case: Case, script: str) -> None:
+    """The time of a test is moved once, or not at all."""
+    store = store_of(case.client, f"{TEST_PREFIX}a")
+    begin = await sandbox.move_clock(store, 0, stands=True)
+    fault = case.arm(script)
+    done = await case.call(lambda: sandbox.move_clock(store, 3600))
+    assert fault.hits == 1
+    assert await sandbox.move_clock(store, 0) - begin == pytest.approx(3600 if done else 0)
+
+
 async def pause(case: Case, script: str) -> None:
     """A pause that is asked for twice lasts since the first time."""
     fault = case.arm(script)
@@ -374,7 +395,9 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "free_slot": free_slot,
     "list_failed": list_failed,
     "look": look,
+    "move_clock": move_clock,
     "pause": pause,
+    "peek": peek,
     "readmit": readmit,
     "repair": repair,
     "requeue": requeue,

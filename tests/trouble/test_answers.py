@@ -32,7 +32,8 @@ async def test_trouble(script: str, connection: Any, server: EmbeddedServer, tmp
     """All cases at the same time, most of which is waiting; each has a database and a way to the server of its own."""
 
     for name in scripts.names():  # what gets through is then executed, not refused with NOSCRIPT
-        await connection.script_load(scripts.load(name).source)
+        for clock in ("clock", "clock_virtual"):
+            await connection.script_load(scripts.load(name, clock).source)
     names = [*ERRORS, *LOSSES]
     folders = {name: tmp_path / name.replace(" ", "-") for name in names}
     for folder in folders.values():
