@@ -62,6 +62,7 @@ ABOUT_LOOPS: Final = {
     ],
 }
 """What is said of awaiting because it is so."""
+INDENT = " " * 8
 WRONG = re.compile(r"\bawait|\basync\b|coroutine|event loop|asyncio", re.IGNORECASE)
 
 
@@ -132,7 +133,8 @@ def text_of(value: Any, pair: Pair | None = None) -> str:
     text = value.__doc__ or ""
     if pair is not None and pair.module is not None:
         for old, new in (*WORDS, *pair.module.words):
-            text = text.replace(old.lstrip(), new.lstrip())  # since Python 3.13 docstrings are not indented
+            # Since Python 3.13 docstrings are not indented.
+            text = text.replace(old.removeprefix(INDENT), new.removeprefix(INDENT))
     return inspect.cleandoc(text)
 
 
