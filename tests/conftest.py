@@ -1,10 +1,14 @@
-"""What all tests share: one server for the session, an empty database and a client for each test."""
+"""What all tests share: one server for the session, an empty database and a client for each test.
+
+The URL that the tests use has a password, which the server takes as it takes any: it must come up in nothing that a
+test prints or logs, whatever the test is about.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +20,19 @@ from aiorq.server import EmbeddedServer
 JOBS = Path(__file__).parent / "jobs"
 """The folder of the modules whose functions the tests enqueue; workers find it by `path=`."""
 sys.path.insert(0, str(JOBS))
+CANARY = "canary-3f8a51"
+"""A password that is to be seen nowhere."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Fail a test whose output shows the password."""
+    report = yield
+    shown = [name for name, text in report.sections if CANARY in text]
+    if shown and report.passed:
+        report.outcome = "failed"
+        report.longrepr = f"the password of the server's URL is in the {', '.join(shown)}"
+    return report
 
 
 @pytest.fixture(scope="session")
@@ -41,8 +58,8 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def url(server: EmbeddedServer) -> str:
-    """The URL of the server."""
-    return server.url
+    """The URL of the server, with a password that is to be seen nowhere."""
+    return server.url.replace("unix://", f"unix://default:{CANARY}@")
 
 
 @pytest.fixture

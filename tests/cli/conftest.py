@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 
 from aiorq import Queue
 from tests.cli.terminal import AIORQ, Terminal
+from tests.conftest import CANARY
 from tests.interop.conftest import Gate
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -26,7 +27,7 @@ def run(url: str, tmp_path: Path) -> Run:
 
     def run_command(*arguments: str, server: str = url, **settings: str) -> subprocess.CompletedProcess[str]:
         environment = os.environ | {"AIORQ_REDIS_URL": server, "COLUMNS": "100"} | settings
-        return subprocess.run(
+        done = subprocess.run(
             [*AIORQ, *arguments],
             env=environment,
             cwd=tmp_path,
@@ -36,6 +37,8 @@ def run(url: str, tmp_path: Path) -> Run:
             timeout=50,
             check=False,
         )
+        assert CANARY not in done.stdout + done.stderr
+        return done
 
     return run_command
 

@@ -169,7 +169,7 @@ def titles(pid: int) -> list[str]:
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux's /proc")
 async def test_titles(start: Start, queue: Queue, url: str, jobs_path: str) -> None:
     pytest.importorskip("setproctitle")
-    pool = start("worker-pool", "-q", "--url", url.replace("unix://", "unix://:canary@"), "-P", jobs_path)
+    pool = start("worker-pool", "-q", "--url", url, "-P", jobs_path)
     job = await queue.enqueue(jobs.sleep, 600)
     end = time.monotonic() + LIMIT
     while (shown := titles(pool.pid)) and not any("1 job running" in title for title in shown):

@@ -19,6 +19,7 @@ from redis.asyncio import Redis
 
 from aiorq import Job, Worker, connect
 from aiorq.server import EmbeddedServer
+from tests.conftest import CANARY
 from tests.execution.conftest import gate, told  # noqa: F401 - fixtures
 from tests.execution.processes import LIMIT, Fifo, Process
 
@@ -121,8 +122,9 @@ class Script:
         """Wait for its end; returns its exit code and what it printed."""
         assert await self.process.ended(), self.lines
         assert self._popen.stdout is not None
-        printed = self._popen.stdout.read()
-        return self._popen.wait(), printed.decode().strip()
+        printed = self._popen.stdout.read().decode()
+        assert CANARY not in "\n".join([*self.lines, printed])
+        return self._popen.wait(), printed.strip()
 
     def close(self) -> None:
         assert self._popen.stdout is not None
