@@ -111,6 +111,12 @@ async def test_what_expired_is_left_to_the_next_cleanup(ward: Ward, look: Look) 
     assert of_books(await look()) == []
 
 
+async def test_what_expired_of_a_former_life_is_left_to_the_next_cleanup(ward: Ward, queue: Queue, look: Look) -> None:
+    await queue.enqueue("jobs.add", 1, job_id="a")
+    await ward.client.zadd("rq:failed:default", {"a": 1})
+    assert of_books(await look()) == []
+
+
 async def test_each_step_of_a_life(clocked: ClockedStore) -> None:  # noqa: F811
     """At one instant nothing is wrong, whatever was done before: no second look is needed."""
     desk = Desk(clocked)
