@@ -12,10 +12,12 @@ from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
 import pytest
+import redis
 from redis.asyncio import Redis
 
 from aiorq import Queue, connect
 from aiorq.server import EmbeddedServer
+from aiorq.store import blocking
 
 JOBS = Path(__file__).parent / "jobs"
 """The folder of the modules whose functions the tests enqueue; workers find it by `path=`."""
@@ -49,16 +51,21 @@ def server() -> Iterator[EmbeddedServer]:
 
 
 @pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No setting of the machine's reaches a test."""
+def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No setting of the machine's reaches a test, and no client that the process shares the next one."""
     for name in list(os.environ):
         if name.startswith(("AIORQ_", "RQ_", "REDIS_")) and name != "AIORQ_SERVER_BIN":
             monkeypatch.delenv(name)
+    yield
+    while blocking._shared:
+        blocking._shared.popitem()[1].close()
 
 
 @pytest.fixture
 def url(server: EmbeddedServer) -> str:
-    """The URL of the server, with a password that is to be seen nowhere."""
+    """The URL of the server, which is empty, with a password that is to be seen nowhere."""
+    with redis.Redis.from_url(server.url) as client:
+        client.flushall()
     return server.url.replace("unix://", f"unix://default:{CANARY}@")
 
 
@@ -66,9 +73,14 @@ def url(server: EmbeddedServer) -> str:
 async def connection(url: str) -> AsyncIterator[Redis]:
     """A client of an empty server."""
     client = connect(url)
-    await client.flushall()
     yield client
     await client.aclose()
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Half as many processes again as there are cores: the tests wait a third of their time."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores + (cores + 1) // 2
 
 
 @pytest.fixture

@@ -7,16 +7,17 @@ from collections.abc import Callable
 
 from redis.asyncio import Redis
 
+from aiorq.server import EmbeddedServer
 from tests.cli.conftest import Run
 from tests.cli.terminal import Terminal
 
 
-async def test_figures(run: Run, connection: Redis, url: str) -> None:
+async def test_figures(run: Run, connection: Redis, server: EmbeddedServer) -> None:
     await connection.set("mine", "1")
     done = run("bench", "--jobs", "20", "--concurrency", "2", "--json")
     assert (done.returncode, done.stderr) == (0, "")
     told = json.loads(done.stdout)
-    assert (told["server"], told["jobs"], told["concurrency"]) == (url, 20, 2)
+    assert (told["server"], told["jobs"], told["concurrency"]) == (server.url, 20, 2)
     assert told["enqueue_together_per_second"] > told["enqueue_one_by_one_per_second"] > 0
     assert told["drain_per_second"] > 0
     assert 0 < told["to_start_ms"]["p50"] <= told["to_start_ms"]["p99"]

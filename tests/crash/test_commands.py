@@ -16,7 +16,7 @@ from tests.crash.scenarios import Scenario
 from tests.crash.stage import Actor
 
 SCENARIOS = scenarios.SCENARIOS | again.SCENARIOS | clients.SCENARIOS | dependents.SCENARIOS | upkeep.SCENARIOS
-ALONE = {"browse", "compact", "empty", "list_failed", "pause", "sweep_workers", "tally"} | {
+ALONE = {"browse", "compact", "empty", "list_failed", "move_clock", "pause", "peek", "sweep_workers", "tally"} | {
     name
     for name in scripts.names()
     if name.startswith("cron_")  # tests/cron/test_processes.py kills around each

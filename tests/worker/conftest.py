@@ -120,7 +120,7 @@ class Script:
 
     async def end(self) -> tuple[int, str]:
         """Wait for its end; returns its exit code and what it printed."""
-        assert await self.process.ended(), self.lines
+        assert await self.process.ended(), "\n".join(self.lines)
         assert self._popen.stdout is not None
         printed = self._popen.stdout.read().decode()
         assert CANARY not in "\n".join([*self.lines, printed])

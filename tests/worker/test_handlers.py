@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from aiorq import JobStatus, Queue, Worker
 from aiorq.execution.forking import ZygoteError
 from aiorq.retry import Retry
+from aiorq.server import EmbeddedServer
 from aiorq.store import runs
 from aiorq.store.base import store_of
 from tests.execution.processes import Fifo
@@ -149,14 +150,14 @@ class TestNames:
         assert (await script.end())[0] == 0
 
     async def test_a_function_of_the_script_is_gone(
-        self, queue: Queue, url: str, run_script: Callable[[str], Script], told: Fifo
+        self, queue: Queue, server: EmbeddedServer, run_script: Callable[[str], Script], told: Fifo
     ) -> None:
         """A new process that forks jobs would not have it: the worker ends rather than do without."""
         await queue.enqueue("companions.tell_parent", told.path)
         script = run_script(
             "def handle(job, kind, value, traceback):\n"
             "    pass\n"
-            f"Worker(connection={url!r}, exception_handlers=[handle]).run()\n"
+            f"Worker(connection={server.url!r}, exception_handlers=[handle]).run()\n"
         )
         [zygote] = await told.pids()
         await script.line("finished")
