@@ -28,12 +28,12 @@ CANARY = "canary-3f8a51"
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Fail a test whose output shows the password."""
+    """Fail a test whose output shows a secret, the password or an argument: all of them are called canary."""
     report = yield
-    shown = [name for name, text in report.sections if CANARY in text]
+    shown = [name for name, text in report.sections if "canary" in text]
     if shown and report.passed:
         report.outcome = "failed"
-        report.longrepr = f"the password of the server's URL is in the {', '.join(shown)}"
+        report.longrepr = f"a secret, the password of the server or an argument, is in the {', '.join(shown)}"
     return report
 
 
