@@ -68,6 +68,8 @@ async def test_two_workers_share_a_queue(
     left = {key.decode() for key in keys}
     left -= {f"rq:{kind}:{job_id}" for kind in ("job", "results") for job_id in [*ids, "held-by-rq", "held-by-aiorq"]}
     left -= {"rq:finished:default", "rq:queues", "rq:worker:rq-worker", "rq:worker:aiorq-worker"}
+    # RQ's note of a job that its maintenance happened to find between the queue and the worker; it expires.
+    left -= {key for key in left if key.startswith("rq:queue:default:intermediate:first_seen:")}
     assert left == {"rq:clean_groups"}
 
 

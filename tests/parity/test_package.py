@@ -189,7 +189,7 @@ def test_texts() -> None:
 
 
 async def test_environment_of_the_command_line(url: str, queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
-    """2.2, box 4: RQ_REDIS_URL is where Redis is, where AIORQ_REDIS_URL is not set; the others are to come."""
+    """2.2, box 4: RQ_REDIS_URL is where Redis is, where AIORQ_REDIS_URL is not set; the others: cli/test_settings."""
     monkeypatch.setenv("RQ_REDIS_URL", url)
     assert default_url() == url
     command = [sys.executable, "-m", "aiorq", "enqueue", "jobs.add", "--job-id", "a", "%1"]
