@@ -66,6 +66,7 @@ def url(server: EmbeddedServer) -> str:
     """The URL of the server, which is empty, with a password that is to be seen nowhere."""
     with redis.Redis.from_url(server.url) as client:
         client.flushall()
+        client.execute_command("QUIT")  # it is gone from the server's list, too, before the test begins
     return server.url.replace("unix://", f"unix://default:{CANARY}@")
 
 

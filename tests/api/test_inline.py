@@ -371,7 +371,7 @@ class TestWithoutAnEventLoop:
         assert isinstance(self.drive(connection, job), Returned)
         assert await job.get_meta() == {"key": 1}
         assert here.calls == [("on_success", job.id, "finished", True, None)]
-        assert len(await connection.client_list()) == before
+        assert len(await connection.client_list()) <= before  # one of an earlier test may have ended since
 
 
 class Receiver(http.server.BaseHTTPRequestHandler):

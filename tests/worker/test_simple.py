@@ -130,7 +130,7 @@ class TestBurst:
         await simple.work(burst=True)
         assert len(here.calls) == 3
         assert job_threads() == []
-        assert len(await connection.client_list()) == before
+        assert len(await connection.client_list()) <= before  # one of an earlier test may have ended since
         assert await connection.hexists("rq:worker:the-worker", "death")
 
 
